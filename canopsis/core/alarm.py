@@ -1,0 +1,64 @@
+"""The alarm document and its steps. Plain data; what changes it stands in ``lifecycle.py``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+StepType = Literal[
+    "stateinc", "statedec", "statusinc", "statusdec", "ack", "ackremove", "cancel", "uncancel", "comment", "resolve"
+]
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that happened. ``e`` is the id of the event that did it: a repeat is seen by it."""
+
+    type: StepType
+    t: float
+    author: str
+    message: str
+    value: int
+    e: str
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Who acknowledged or cancelled, when and why."""
+
+    author: str
+    message: str
+    t: float
+
+
+class Alarm(msgspec.Struct, kw_only=True):
+    """One problem of one entity, from its first non-OK check until it is resolved.
+
+    Times are seconds since the epoch: ``updated`` that of the last change of state or status,
+    ``last_event`` that of the newest check. ``open`` and ``entity_id`` carry the invariant of the
+    database: one open alarm an entity. ``rev`` guards each write; who writes raises it, and notes
+    in ``written_by`` the ids of all events on the entity that it had in hand, without effect too.
+    """
+
+    id: str = msgspec.field(name="_id")
+    rev: int = 1
+    open: bool = True
+    entity_id: str
+    source_type: str
+    connector: str
+    connector_name: str
+    component: str
+    resource: str | None = None
+    state: int
+    status: int
+    output: str = ""
+    long_output: str = ""
+    initial_output: str = ""
+    created: float
+    updated: float
+    last_event: float
+    resolved: float | None = None
+    ack: Mark | None = None
+    cancel: Mark | None = None
+    tags: list[str] = msgspec.field(default_factory=list)
+    steps: list[Step] = msgspec.field(default_factory=list)
+    written_by: list[str] = msgspec.field(default_factory=list)

@@ -1,0 +1,51 @@
+"""Alerts: what became of an alarm, told to whoever subscribes to ``canopsis.alerts``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import to_builtins
+
+from canopsis.core.event import AnyEvent, event_type, routing_key
+from canopsis.core.lifecycle import Change, kind_of
+
+_OF_ALARM = (
+    "entity_id",
+    "source_type",
+    "connector",
+    "connector_name",
+    "component",
+    "resource",
+    "open",
+    "state",
+    "status",
+    "output",
+    "long_output",
+    "created",
+    "updated",
+    "resolved",
+    "ack",
+    "cancel",
+    "tags",
+)
+
+
+def alert_body(change: Change, event: AnyEvent) -> dict[str, Any]:
+    """Return the alert of ``change``: the alarm as it is now, the event and the steps that it made.
+
+    ``kind`` is ``opened``, ``changed`` or ``resolved``, also when the event is a repeat.
+    """
+    alarm = change.alarm
+    kind = kind_of(change.steps, alarm) if change.kind == "repeat" else change.kind
+    body: dict[str, Any] = {"kind": kind, "alarm_id": alarm.id, "event_id": event.event_id}
+    body["event_type"] = event_type(event)
+    body["timestamp"] = event.timestamp
+    for name in _OF_ALARM:
+        body[name] = to_builtins(getattr(alarm, name))
+    body["steps"] = to_builtins(list(change.steps))
+    return body
+
+
+def alert_routing_key(change: Change, event: AnyEvent) -> str:  # noqa: ARG001 - keys may come to tell more
+    """Return the routing key of the alert: the event's own, whose third word says what was done."""
+    return routing_key(event)

@@ -1,0 +1,237 @@
+"""The match language of filters: ``{field: value}`` and operators, as MongoDB writes them.
+
+``{"component": "srv1", "state": {"$gte": 2}, "$or": [{"output": {"$regex": "disk"}}, …]}``. Works
+on events and on documents; ``a.b`` reads inside; what an event type does not know is looked for in
+``extra``. A list matches when one of its values does. A field that is not there is ``null``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from canopsis.errors import InvalidPattern
+
+Matcher = Callable[[Any], bool]
+"""Takes an event or a document."""
+
+_Test = Callable[[object], bool]
+_Reader = Callable[[object], object]
+
+MAX_DEPTH = 20
+MAX_REGEX = 1000
+"""Characters of a regular expression."""
+
+_ABSENT: object = msgspec.UNSET
+
+
+def compile(pattern: object) -> Matcher:
+    """Return a function that tells whether an event or a document matches. Raises InvalidPattern."""
+    return _pattern(pattern, "pattern", 1)
+
+
+def _pattern(pattern: object, path: str, depth: int) -> Matcher:
+    if type(pattern) is not dict or depth > MAX_DEPTH:
+        raise InvalidPattern(path, pattern, f"an object of fields and operators, nested at most {MAX_DEPTH} deep")
+    return _all_of([_clause(key, value, path, depth) for key, value in pattern.items()])
+
+
+def _clause(key: object, value: object, path: str, depth: int) -> Matcher:
+    if type(key) is not str or not key or "\0" in key:
+        raise InvalidPattern(path, key, "names of fields, $and, $or, $nor, $not")
+    here = f"{path}.{key}"
+    if key == "$not":
+        return _negated(_pattern(value, here, depth + 1))
+    if key[0] == "$":
+        return _combined(key, value, here, depth)
+    read = _reader(key)
+    test = _condition(value, here, depth)
+    return lambda subject: test(read(subject))
+
+
+def _combined(key: str, value: object, path: str, depth: int) -> Matcher:
+    combine = _COMBINE.get(key)
+    if combine is None:
+        raise InvalidPattern(path, key, ", ".join([*_COMBINE, "$not"]) + " around patterns")
+    if type(value) is not list or not value:
+        raise InvalidPattern(path, value, "a list of at least one pattern")
+    return combine([_pattern(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)])
+
+
+def _all_of(tests: Sequence[_Test]) -> _Test:
+    if len(tests) == 1:
+        return tests[0]
+    return lambda subject: all(test(subject) for test in tests)
+
+
+def _any_of(tests: Sequence[_Test]) -> _Test:
+    return lambda subject: any(test(subject) for test in tests)
+
+
+def _none_of(tests: Sequence[_Test]) -> _Test:
+    return lambda subject: not any(test(subject) for test in tests)
+
+
+def _negated(test: _Test) -> _Test:
+    return lambda subject: not test(subject)
+
+
+_COMBINE: dict[str, Callable[[Sequence[_Test]], _Test]] = {"$and": _all_of, "$or": _any_of, "$nor": _none_of}
+
+
+def _reader(path: str) -> _Reader:
+    """Return what reads the field ``path`` of a subject; ``_ABSENT`` where there is none."""
+    first, *rest = path.split(".")
+
+    def read(subject: object) -> object:
+        value = _field(subject, first)
+        for name in rest:
+            value = _inside(value, name)
+        return value
+
+    return read
+
+
+def _field(subject: object, name: str) -> object:
+    if isinstance(subject, Mapping):
+        found, extra = subject.get(name, _ABSENT), subject.get("extra")
+    elif isinstance(subject, msgspec.Struct):
+        if name == subject.__struct_config__.tag_field:
+            return subject.__struct_config__.tag
+        found = getattr(subject, name) if name in subject.__struct_fields__ else _ABSENT
+        extra = getattr(subject, "extra", None)
+    else:
+        return _ABSENT
+    if found is _ABSENT and isinstance(extra, Mapping):
+        return extra.get(name, _ABSENT)
+    return found
+
+
+def _inside(value: object, name: str) -> object:
+    """Return the field ``name`` of ``value``, or of each thing in it when it is a list."""
+    if isinstance(value, list):
+        found = [inner for inner in (_inside(item, name) for item in value) if inner is not _ABSENT]
+        return found or _ABSENT
+    return _field(value, name)
+
+
+def _condition(value: object, path: str, depth: int) -> _Test:
+    """Return the test of one field: a plain value, or an object of operators."""
+    if type(value) is not dict:
+        return _equals(value, path)
+    if depth > MAX_DEPTH:
+        raise InvalidPattern(path, value, f"operators nested at most {MAX_DEPTH} deep")
+    if not value or any(type(key) is not str or key not in _ALLOWED for key in value):
+        raise InvalidPattern(path, value, f"a value, or an object of {', '.join(sorted(_ALLOWED))}")
+    if "$options" in value and "$regex" not in value:
+        raise InvalidPattern(f"{path}.$options", value["$options"], "$options beside $regex only")
+    tests = [_operator(key, operand, value, path, depth) for key, operand in value.items() if key != "$options"]
+    return _all_of(tests)
+
+
+def _operator(key: str, operand: object, whole: Mapping[str, object], path: str, depth: int) -> _Test:
+    here = f"{path}.{key}"
+    if key == "$not":
+        if type(operand) is not dict:
+            raise InvalidPattern(here, operand, "an object of operators")
+        return _negated(_condition(operand, here, depth + 1))
+    if key == "$regex":
+        return _regex(operand, whole.get("$options", ""), here)
+    return _OPERATORS[key](operand, here)
+
+
+def _scalar(value: object, path: str) -> object:
+    if value is None or type(value) in {str, int, bool} or (type(value) is float and not math.isnan(value)):
+        return value
+    raise InvalidPattern(path, value, "a text, a number, true, false or null")
+
+
+def _same(found: object, value: object) -> bool:
+    """Tell whether two values are equal; true is not 1, and null is also what is not there."""
+    if value is None:
+        return found is None or found is _ABSENT
+    return bool(found == value) and (type(found) is bool) == (type(value) is bool)
+
+
+def _equals(operand: object, path: str) -> _Test:
+    value = _scalar(operand, path)
+    return _each(lambda found: _same(found, value))
+
+
+def _each(test: _Test) -> _Test:
+    """Return a test that a list passes when one of its values does."""
+
+    def tested(found: object) -> bool:
+        if isinstance(found, list):
+            return any(test(item) for item in found)
+        return test(found)
+
+    return tested
+
+
+def _one_of(operand: object, path: str) -> _Test:
+    if type(operand) is not list:
+        raise InvalidPattern(path, operand, "a list of values")
+    values = [_scalar(item, f"{path}[{index}]") for index, item in enumerate(operand)]
+    return _each(lambda found: any(_same(found, value) for value in values))
+
+
+def _differs(operand: object, path: str) -> _Test:
+    return _negated(_equals(operand, path))
+
+
+def _not_one_of(operand: object, path: str) -> _Test:
+    return _negated(_one_of(operand, path))
+
+
+def _exists(operand: object, path: str) -> _Test:
+    if type(operand) is not bool:
+        raise InvalidPattern(path, operand, "true or false")
+    return lambda found: (found is not _ABSENT and found is not None) == operand
+
+
+def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[object, str], _Test]:
+    """Return an operator that compares numbers with numbers and texts with texts, nothing else."""
+
+    def operator(operand: object, path: str) -> _Test:
+        value = _scalar(operand, path)
+        if value is None or type(value) is bool:
+            raise InvalidPattern(path, value, "a number or a text")
+        kinds = (str,) if type(value) is str else (int, float)
+        return _each(lambda found: type(found) in kinds and compare(found, value))
+
+    return operator
+
+
+def _regex(operand: object, options: object, path: str) -> _Test:
+    if type(operand) is not str or len(operand) > MAX_REGEX:
+        raise InvalidPattern(path, operand, f"a regular expression of at most {MAX_REGEX} characters")
+    if type(options) is not str or not set(options) <= _FLAGS.keys():
+        raise InvalidPattern(f"{path}.$options", options, "letters of i, m, s, x")
+    flags = re.RegexFlag(0)
+    for letter in options:
+        flags |= _FLAGS[letter]
+    try:
+        search = re.compile(operand, flags).search
+    except (re.error, RecursionError, OverflowError, ValueError) as error:
+        raise InvalidPattern(path, operand, f"a regular expression ({error})") from None
+    return _each(lambda found: type(found) is str and search(found) is not None)
+
+
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
+_OPERATORS: dict[str, Callable[[object, str], _Test]] = {
+    "$eq": _equals,
+    "$ne": _differs,
+    "$in": _one_of,
+    "$nin": _not_one_of,
+    "$exists": _exists,
+    "$gt": _compared(lambda found, value: found > value),
+    "$gte": _compared(lambda found, value: found >= value),
+    "$lt": _compared(lambda found, value: found < value),
+    "$lte": _compared(lambda found, value: found <= value),
+}
+_ALLOWED = _OPERATORS.keys() | {"$regex", "$options", "$not"}

@@ -1,0 +1,18 @@
+"""The status of an alarm: what its state means together with what operators did."""
+
+from __future__ import annotations
+
+OFF = 0
+ONGOING = 1
+STEALTHY = 2
+"""Reserved: an alarm that was gone at once."""
+FLAPPING = 3
+"""Reserved: an alarm that comes and goes."""
+CANCELLED = 4
+
+
+def status_of(state: int, cancelled: bool) -> int:
+    """Return the status of an alarm in ``state`` (0..3)."""
+    if cancelled:
+        return CANCELLED
+    return ONGOING if state else OFF

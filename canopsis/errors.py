@@ -1,0 +1,98 @@
+"""The one tree of exceptions.
+
+::
+
+    CanopsisError
+    ├── InputError            what somebody sent or typed is wrong: field, value, allowed
+    │   ├── InvalidEvent      an event that no engine can take (HTTP 4xx, or a dead letter)
+    │   └── InvalidPattern    a match pattern that cannot be compiled
+    ├── ConfigError           a configuration file is wrong: file, section, key, what to do
+    ├── TransportError        the broker did not take or give a message (try again)
+    ├── StoreError            the database did not answer (try again)
+    │   └── Fenced            a guarded write missed: somebody else holds the partition now
+    ├── RequestError          an HTTP request is refused for its sender or its target, not for its content
+    └── SiteError             a command of the operator's cannot be done: what, why, what next
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+
+
+class CanopsisError(Exception):
+    """Root of every error that Canopsis raises itself."""
+
+
+class InputError(CanopsisError):
+    """Input that is refused. ``field`` is a path such as ``perf_data_array[2].value``."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        self.field = field
+        self.value = shorten(value)
+        self.allowed = allowed
+        super().__init__(f"{field}: {self.value} is refused; allowed: {allowed}")
+
+
+class InvalidEvent(InputError):  # noqa: N818 - the name says what it is
+    """An event that no engine can take."""
+
+
+class InvalidPattern(InputError):  # noqa: N818 - the name says what it is
+    """A match pattern that cannot be compiled."""
+
+
+class ConfigError(CanopsisError):
+    """A configuration file is wrong; the text names file, section and key."""
+
+
+class TransportError(CanopsisError):
+    """The broker did not take or give a message; the caller tries again."""
+
+
+class StoreError(CanopsisError):
+    """The database did not answer in time; the caller tries again."""
+
+
+class Fenced(StoreError):  # noqa: N818 - the name says what it is
+    """A guarded write missed: somebody else holds the partition now."""
+
+
+class RequestError(CanopsisError):
+    """An HTTP request is refused; ``status`` is the answer's, ``members`` and ``headers`` are added to it."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        members: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        self.detail = detail
+        self.members = dict(members or {})
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+
+class SiteError(CanopsisError):
+    """A command cannot be done; the text says what, why and what to do next."""
+
+
+class _Brief(reprlib.Repr):
+    """A repr that no value can break: nesting, length and the digits of integers are bounded."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxstring = self.maxother = limit
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Return the digits of ``x``, or how large it is where Python refuses to write them out."""
+        return super().repr_int(x, level) if x.bit_length() < 1024 else f"an integer of {x.bit_length()} bits"
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """Return ``repr(value)`` cut to ``limit`` characters, fit for an error text."""
+    text = _Brief(limit).repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

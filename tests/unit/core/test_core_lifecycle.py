@@ -1,0 +1,482 @@
+"""The life cycle of an alarm, one rule a test."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+import pytest
+from core_samples import NOW, RULES, act, alarm_after, check, run, steps_of
+
+from canopsis.core.alarm import Alarm, Mark, Step
+from canopsis.core.event import Ack, AckRemove, AnyEvent, Cancel, Check, Comment, Log, Perf, Resolve, Uncancel
+from canopsis.core.lifecycle import Change, LifecycleRules, alarm_id, apply, is_due, kind_of
+from canopsis.core.status import CANCELLED, OFF, ONGOING, status_of
+
+SMALL = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, step_limit=4)
+
+
+def changed(event: AnyEvent, alarm: Alarm | None, rules: LifecycleRules = RULES) -> Change:
+    change = apply(event, alarm, rules)
+    assert change is not None
+    return change
+
+
+@pytest.mark.parametrize(
+    ("state", "cancelled", "expected"),
+    [(0, False, OFF), (1, False, ONGOING), (3, False, ONGOING), (0, True, CANCELLED), (2, True, CANCELLED)],
+)
+def test_the_status_follows_from_state_and_cancel(state: int, cancelled: bool, expected: int) -> None:
+    assert status_of(state, cancelled) == expected
+
+
+@pytest.mark.parametrize("event", [check(0, 0, "e1"), *(act(kind, 0, "e1") for kind in (Log, Perf))])
+def test_without_an_alarm_what_is_quiet_does_nothing(event: AnyEvent) -> None:
+    assert apply(event, None, RULES) is None
+
+
+@pytest.mark.parametrize("kind", [Ack, AckRemove, Cancel, Uncancel, Comment, Resolve])
+def test_without_an_alarm_operators_do_nothing(kind: type[AnyEvent]) -> None:
+    assert apply(act(kind, 0, "e1", output="x"), None, RULES) is None
+
+
+@pytest.mark.parametrize("kind", [Log, Perf])
+def test_measures_and_lines_do_nothing_to_an_alarm(kind: type[AnyEvent]) -> None:
+    assert apply(act(kind, 1, "e2"), alarm_after(check(2, 0, "e1")), RULES) is None
+
+
+def test_the_first_check_that_is_not_ok_opens_an_alarm() -> None:
+    event = check(2, 0, "e1", "too hot", long_output="90 °C", tags=["fan"])
+    change = changed(event, None)
+    steps = [
+        Step("stateinc", NOW, "nagios.nag1", "too hot", 2, "e1"),
+        Step("statusinc", NOW, "nagios.nag1", "too hot", ONGOING, "e1"),
+    ]
+    assert change.kind == "opened"
+    assert change.steps == tuple(steps)
+    assert change.alarm == Alarm(
+        id=alarm_id("component:srv1", "e1"),
+        entity_id="component:srv1",
+        source_type="component",
+        connector="nagios",
+        connector_name="nag1",
+        component="srv1",
+        resource=None,
+        state=2,
+        status=ONGOING,
+        output="too hot",
+        long_output="90 °C",
+        initial_output="too hot",
+        created=NOW,
+        updated=NOW,
+        last_event=NOW,
+        tags=["fan"],
+        steps=steps,
+    )
+    assert {"state", "status", "open", "created"} <= change.fields
+    assert "steps" not in change.fields
+
+
+def test_the_id_of_an_alarm_is_the_same_when_its_event_comes_again() -> None:
+    assert changed(check(2, 0, "e1"), None).alarm.id == changed(check(2, 0, "e1"), None).alarm.id
+    assert changed(check(2, 0, "e1"), None).alarm.id != changed(check(2, 0, "e2"), None).alarm.id
+    assert len(alarm_id("component:srv1", "e1")) == 32
+
+
+def test_ids_of_entity_and_event_do_not_run_together() -> None:
+    assert alarm_id("component:a", "b") != alarm_id("component:ab", "")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([1], [("stateinc", 1), ("statusinc", 1)]),
+        ([1, 3], [("stateinc", 1), ("statusinc", 1), ("stateinc", 3)]),
+        ([3, 1], [("stateinc", 3), ("statusinc", 1), ("statedec", 1)]),
+        ([1, 2, 3], [("stateinc", 1), ("statusinc", 1), ("stateinc", 2), ("stateinc", 3)]),
+        ([2, 0], [("stateinc", 2), ("statusinc", 1), ("statedec", 0), ("statusdec", 0)]),
+        (
+            [2, 0, 1],
+            [
+                ("stateinc", 2),
+                ("statusinc", 1),
+                ("statedec", 0),
+                ("statusdec", 0),
+                ("stateinc", 1),
+                ("statusinc", 1),
+            ],
+        ),
+        ([2, 2, 2], [("stateinc", 2), ("statusinc", 1)]),
+        ([2, 0, 0], [("stateinc", 2), ("statusinc", 1), ("statedec", 0), ("statusdec", 0)]),
+    ],
+)
+def test_each_change_of_state_or_status_is_a_step(states: list[int], expected: list[tuple[str, int]]) -> None:
+    alarm = alarm_after(*[check(state, at, f"e{at}") for at, state in enumerate(states)])
+    assert steps_of(alarm) == expected
+    assert alarm.state == states[-1]
+    assert alarm.status == (ONGOING if states[-1] else OFF)
+
+
+def test_back_to_ok_the_alarm_stays_open_and_the_next_problem_reopens_it() -> None:
+    first = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"))
+    assert (first.open, first.status) == (True, OFF)
+    again = changed(check(1, 20, "e3"), first).alarm
+    assert (again.id, again.status, again.created) == (first.id, ONGOING, NOW)
+
+
+def test_a_change_says_which_fields_changed() -> None:
+    change = changed(check(0, 10, "e2", "all is well"), alarm_after(check(2, 0, "e1", "too hot")))
+    assert change.kind == "changed"
+    assert change.fields == {"state", "status", "updated", "last_event", "output"}
+    assert change.alarm.output == "all is well"
+    assert change.alarm.initial_output == "too hot"
+
+
+def test_another_text_is_a_change_without_a_step() -> None:
+    change = changed(check(2, 10, "e2", "91 °C"), alarm_after(check(2, 0, "e1", "90 °C")))
+    assert change.fields == {"output", "last_event"}
+    assert change.steps == ()
+    assert change.alarm.updated == NOW
+
+
+def test_another_long_text_is_a_change_too() -> None:
+    change = changed(check(2, 10, "e2", long_output="new"), alarm_after(check(2, 0, "e1")))
+    assert change.fields == {"long_output", "last_event"}
+
+
+def test_a_plain_repeat_is_seen_and_not_to_be_written() -> None:
+    change = changed(check(2, 10, "e2"), alarm_after(check(2, 0, "e1")))
+    assert change.kind == "seen"
+    assert change.fields == {"last_event"}
+    assert change.steps == ()
+    assert change.alarm.last_event == NOW + 10
+
+
+def test_another_check_of_the_same_second_changes_nothing() -> None:
+    assert apply(check(2, 0, "e2"), alarm_after(check(2, 0, "e1")), RULES) is None
+
+
+def test_an_event_whose_id_is_in_a_step_is_a_repeat() -> None:
+    first = changed(check(2, 0, "e1"), None)
+    again = changed(check(2, 0, "e1"), first.alarm)
+    assert again.kind == "repeat"
+    assert again.steps == first.steps
+    assert again.fields == frozenset()
+    assert again.alarm is first.alarm
+
+
+def test_an_old_event_that_comes_again_much_later_is_still_a_repeat() -> None:
+    events = [check(at % 2 + 1, at, f"e{at}") for at in range(50)]
+    alarm = alarm_after(*events)
+    for event in events:
+        assert changed(event, alarm).kind == "repeat"
+
+
+@pytest.mark.parametrize("kind", [Ack, Cancel, Comment])
+def test_an_operators_event_that_comes_again_is_a_repeat(kind: type[AnyEvent]) -> None:
+    event = act(kind, 5, "a1", output="mine")
+    alarm = alarm_after(check(2, 0, "e1"), event)
+    change = changed(event, alarm)
+    assert (change.kind, [step.type for step in change.steps][:1]) == ("repeat", [event.__struct_config__.tag])
+
+
+def test_an_event_without_an_id_is_never_a_repeat() -> None:
+    alarm = alarm_after(check(2, 0, ""))
+    assert changed(check(1, 1, ""), alarm).kind == "changed"
+
+
+def test_the_event_that_resolved_an_alarm_is_a_repeat_to_the_resolved_one() -> None:
+    event = act(Resolve, 100, "r1")
+    alarm = alarm_after(check(2, 0, "e1"), check(0, 1, "e2"), event)
+    assert not alarm.open
+    assert changed(event, alarm).kind == "repeat"
+
+
+def test_a_resolved_alarm_is_left_alone_and_the_next_problem_opens_another() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), check(0, 1, "e2"), act(Resolve, 100, "r1"))
+    assert apply(act(Ack, 101, "a1"), alarm, RULES) is None
+    assert apply(check(0, 102, "e3"), alarm, RULES) is None
+    change = changed(check(1, 103, "e4"), alarm)
+    assert change.kind == "opened"
+    assert change.alarm.id != alarm.id
+
+
+def test_a_late_check_changes_nothing() -> None:
+    alarm = alarm_after(check(1, 0, "e1"), check(2, 10, "e2"))
+    assert apply(check(0, 9, "e3"), alarm, RULES) is None
+    assert apply(check(3, 9.999, "e4", "worse"), alarm, RULES) is None
+
+
+def test_a_check_older_than_a_plain_repeat_is_late_too() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), check(2, 20, "e2"))
+    assert apply(check(0, 15, "e3"), alarm, RULES) is None
+
+
+def test_a_check_of_the_same_time_is_not_late() -> None:
+    assert changed(check(0, 0, "e2"), alarm_after(check(2, 0, "e1"))).alarm.state == 0
+
+
+def test_an_operators_clock_does_not_make_checks_late() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, 30, "a1"), check(0, 10, "e2"))
+    assert alarm.state == 0
+    assert [step.t - NOW for step in alarm.steps] == [0, 0, 30, 30, 30]
+    assert alarm.last_event == NOW + 10
+
+
+def test_an_operator_whose_clock_is_behind_is_heard() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, -30, "a1"))
+    assert alarm.ack == Mark("ann", "", NOW)
+
+
+def test_an_acknowledge_is_a_mark_and_a_step() -> None:
+    change = changed(act(Ack, 5, "a1", output="on it"), alarm_after(check(2, 0, "e1")))
+    assert change.alarm.ack == Mark("ann", "on it", NOW + 5)
+    assert change.steps == (Step("ack", NOW + 5, "ann", "on it", 2, "a1"),)
+    assert change.fields == {"ack"}
+    assert change.alarm.updated == NOW
+
+
+def test_an_action_without_an_author_is_its_connectors() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, 5, "a1", author=""))
+    assert alarm.ack is not None
+    assert alarm.ack.author == "canopsis.api"
+
+
+def test_the_same_acknowledge_again_is_no_change() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, 5, "a1", output="on it"))
+    assert apply(act(Ack, 6, "a2", output="on it"), alarm, RULES) is None
+
+
+@pytest.mark.parametrize(("author", "output"), [("bob", "on it"), ("ann", "still on it")])
+def test_another_acknowledge_takes_over(author: str, output: str) -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, 5, "a1", output="on it"))
+    change = changed(act(Ack, 6, "a2", author=author, output=output), alarm)
+    assert change.alarm.ack == Mark(author, output, NOW + 6)
+    assert steps_of(change.alarm)[-2:] == [("ack", 2), ("ack", 2)]
+
+
+def test_an_acknowledge_stays_while_the_alarm_is_open() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, 5, "a1"), check(0, 10, "e2"), check(3, 20, "e3"))
+    assert alarm.ack is not None
+
+
+def test_an_acknowledge_can_be_taken_back_once() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Ack, 5, "a1"))
+    change = changed(act(AckRemove, 6, "a2", author="bob", output="sorry"), alarm)
+    assert change.alarm.ack is None
+    assert change.steps == (Step("ackremove", NOW + 6, "bob", "sorry", 2, "a2"),)
+    assert change.fields == {"ack"}
+    assert apply(act(AckRemove, 7, "a3"), change.alarm, RULES) is None
+
+
+def test_a_cancelled_alarm_has_a_mark_and_the_status() -> None:
+    change = changed(act(Cancel, 5, "c1", output="a test"), alarm_after(check(2, 0, "e1")))
+    assert change.alarm.cancel == Mark("ann", "a test", NOW + 5)
+    assert change.alarm.status == CANCELLED
+    assert [(step.type, step.value, step.author) for step in change.steps] == [
+        ("cancel", 2, "ann"),
+        ("statusinc", CANCELLED, "ann"),
+    ]
+    assert change.fields == {"cancel", "status", "updated"}
+    assert apply(act(Cancel, 6, "c2"), change.alarm, RULES) is None
+
+
+def test_a_cancelled_alarm_stays_so_whatever_its_source_says() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Cancel, 5, "c1"), check(3, 10, "e2"), check(0, 20, "e3"))
+    assert (alarm.state, alarm.status) == (0, CANCELLED)
+    assert steps_of(alarm)[-2:] == [("stateinc", 3), ("statedec", 0)]
+
+
+@pytest.mark.parametrize(("last", "status"), [(2, ONGOING), (0, OFF)])
+def test_the_undo_of_a_cancel_gives_the_status_that_the_state_has(last: int, status: int) -> None:
+    alarm = alarm_after(check(1, 0, "e1"), act(Cancel, 5, "c1"), check(last, 6, "e2"))
+    change = changed(act(Uncancel, 7, "c2", output="no test"), alarm)
+    assert change.alarm.cancel is None
+    assert change.alarm.status == status
+    assert [(step.type, step.value) for step in change.steps] == [("uncancel", last), ("statusdec", status)]
+    assert apply(act(Uncancel, 8, "c3"), change.alarm, RULES) is None
+
+
+def test_a_cancel_does_not_touch_the_acknowledge() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Cancel, 5, "c1"), act(Uncancel, 6, "c2"))
+    assert alarm.ack is None
+
+
+def test_comments_are_steps_and_nothing_else() -> None:
+    alarm = alarm_after(check(2, 0, "e1"))
+    change = changed(act(Comment, 5, "k1", output="look at the fan"), alarm)
+    assert change.steps == (Step("comment", NOW + 5, "ann", "look at the fan", 2, "k1"),)
+    assert change.fields == frozenset()
+    assert changed(act(Comment, 5, "k2", output="look at the fan"), change.alarm).kind == "changed"
+
+
+@pytest.mark.parametrize(
+    ("events", "at", "due"),
+    [
+        ([check(2, 0, "e1")], 10_000, False),
+        ([check(2, 0, "e1"), check(0, 10, "e2")], 69.9, False),
+        ([check(2, 0, "e1"), check(0, 10, "e2")], 70, True),
+        ([check(2, 0, "e1"), check(0, 10, "e2"), check(0, 60, "e3", "fine")], 70, True),
+        ([check(2, 0, "e1"), check(0, 10, "e2"), act(Comment, 60, "k1")], 70, True),
+        ([check(2, 0, "e1"), check(0, 10, "e2"), check(1, 20, "e3")], 1000, False),
+        ([check(2, 0, "e1"), check(0, 10, "e2"), check(1, 20, "e3"), check(0, 30, "e4")], 89, False),
+        ([check(2, 0, "e1"), act(Cancel, 10, "c1")], 3609, False),
+        ([check(2, 0, "e1"), act(Cancel, 10, "c1")], 3610, True),
+        ([check(2, 0, "e1"), act(Cancel, 10, "c1"), check(3, 3000, "e2")], 3610, True),
+        ([check(2, 0, "e1"), act(Cancel, 10, "c1"), check(0, 20, "e2")], 80, True),
+        ([check(2, 0, "e1"), act(Cancel, 10, "c1"), act(Uncancel, 20, "c2")], 9999, False),
+        ([check(2, 0, "e1"), act(Cancel, 10, "c1"), check(0, 20, "e2"), act(Uncancel, 50, "c2")], 109, False),
+    ],
+)
+def test_when_an_alarm_is_resolved(events: list[AnyEvent], at: float, due: bool) -> None:
+    alarm = alarm_after(*events)
+    assert is_due(alarm, NOW + at, RULES) is due
+    assert (apply(act(Resolve, at, "r1"), alarm, RULES) is not None) is due
+
+
+def test_a_resolved_alarm_is_closed_and_says_when() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"))
+    change = changed(act(Resolve, 100, "r1", author=""), alarm)
+    assert change.kind == "resolved"
+    assert (change.alarm.open, change.alarm.resolved) == (False, NOW + 100)
+    assert change.steps == (Step("resolve", NOW + 100, "canopsis", "", 0, "r1"),)
+    assert change.fields == {"open", "resolved"}
+
+
+def test_with_no_delay_an_alarm_is_resolved_at_once() -> None:
+    rules = LifecycleRules(resolve_delay=0, cancel_resolve_delay=0)
+    assert not alarm_after(check(2, 0, "e1"), check(0, 1, "e2"), act(Resolve, 1, "r1"), rules=rules).open
+    assert not alarm_after(check(2, 0, "e1"), act(Cancel, 1, "c1"), act(Resolve, 1, "r1"), rules=rules).open
+
+
+def flapping(count: int, rules: LifecycleRules) -> Alarm:
+    return alarm_after(*[check(at % 2 + 1, at, f"e{at}") for at in range(count)], rules=rules)
+
+
+def test_beyond_the_limit_changes_of_state_leave_no_step_but_one_note() -> None:
+    alarm = flapping(10, SMALL)
+    assert steps_of(alarm) == [("stateinc", 1), ("statusinc", 1), ("stateinc", 2), ("statedec", 1), ("comment", 1)]
+    note = alarm.steps[-1]
+    assert (note.author, note.message) == (
+        "canopsis",
+        "4 steps: changes of state and status leave no more of them",
+    )
+    assert alarm.state == 2
+
+
+def test_beyond_the_limit_state_and_status_still_move() -> None:
+    alarm = changed(check(0, 20, "last"), flapping(10, SMALL), SMALL).alarm
+    assert (alarm.state, alarm.status, alarm.updated) == (0, OFF, NOW + 20)
+    assert len(alarm.steps) == 5
+
+
+def test_one_event_that_crosses_the_limit_leaves_what_fits() -> None:
+    rules = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, step_limit=3)
+    alarm = alarm_after(check(2, 0, "e1"), check(0, 1, "e2"), rules=rules)
+    assert steps_of(alarm) == [("stateinc", 2), ("statusinc", 1), ("statedec", 0), ("comment", 2)]
+
+
+def test_beyond_the_limit_operators_and_resolving_leave_their_steps() -> None:
+    alarm = flapping(10, SMALL)
+    events = [
+        act(Ack, 20, "a1"),
+        act(Comment, 21, "k1", output="x"),
+        act(AckRemove, 22, "a2"),
+        act(Cancel, 23, "c1"),
+        act(Uncancel, 24, "c2"),
+        check(0, 25, "e25"),
+        act(Resolve, 100, "r1"),
+    ]
+    last = run(*events, alarm=alarm, rules=SMALL)[-1]
+    assert last is not None
+    expected = ["ack", "comment", "ackremove", "cancel", "uncancel", "resolve"]
+    assert [step.type for step in last.alarm.steps[5:]] == expected
+    assert not last.alarm.open
+
+
+def test_the_note_is_left_once_even_when_operators_pass_the_limit_first() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), *(act(Comment, at, f"k{at}") for at in range(5)), rules=SMALL)
+    changes = run(check(1, 10, "e2"), check(2, 11, "e3"), alarm=alarm, rules=SMALL)
+    assert [change is not None and [step.author for step in change.steps] for change in changes] == [["canopsis"], []]
+
+
+def test_the_limit_is_2000_steps() -> None:
+    assert RULES.step_limit == 2000
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        check(0, 20, "e9"),
+        check(2, 20, "e9"),
+        check(3, 20, "e9", "new"),
+        act(Ack, 20, "e9", output="other"),
+        act(AckRemove, 20, "e9"),
+        act(Cancel, 20, "e9"),
+        act(Comment, 20, "e9"),
+        act(Resolve, 20, "e9"),
+    ],
+)
+def test_alarms_are_never_changed_in_place(event: AnyEvent) -> None:
+    alarm = alarm_after(check(2, 0, "e1", tags=["a"]), act(Ack, 5, "a1"))
+    before = copy.deepcopy(alarm)
+    change = apply(event, alarm, RULES)
+    assert alarm == before
+    if change is not None and change.kind != "repeat":
+        assert change.alarm is not alarm
+
+
+def test_the_same_event_and_alarm_always_give_the_same() -> None:
+    alarm = alarm_after(check(2, 0, "e1"))
+    assert apply(check(0, 1, "e2"), alarm, RULES) == apply(check(0, 1, "e2"), alarm, RULES)
+
+
+def test_an_alarm_without_steps_is_no_trouble() -> None:
+    bare = msgspec.structs.replace(alarm_after(check(2, 0, "e1")), steps=[])
+    assert steps_of(changed(check(0, 1, "e2"), bare).alarm) == [("statedec", 0), ("statusdec", 0)]
+
+
+def test_an_alarm_comes_back_from_the_database_the_same() -> None:
+    alarm = alarm_after(check(2, 0, "e1", tags=["a"]), act(Ack, 5, "a1"), act(Cancel, 6, "c1"))
+    document: dict[str, Any] = msgspec.to_builtins(alarm)
+    assert document["_id"] == alarm.id
+    assert msgspec.convert(document, Alarm) == alarm
+
+
+def test_what_an_event_made_of_an_alarm_is_told_from_its_steps() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), check(0, 1, "e2"), act(Resolve, 100, "r1"))
+    kinds = {
+        event: kind_of(tuple(step for step in alarm.steps if step.e == event), alarm) for event in ("e1", "e2", "r1")
+    }
+    assert kinds == {"e1": "opened", "e2": "changed", "r1": "resolved"}
+
+
+def test_the_fields_of_a_change_are_those_that_differ() -> None:
+    alarm = alarm_after(check(2, 0, "e1"))
+    for event in (check(0, 1, "e2", "x"), act(Ack, 1, "e2"), act(Cancel, 1, "e2"), check(2, 9, "e2")):
+        change = changed(event, alarm)
+        differing = {
+            name
+            for name in Alarm.__struct_fields__
+            if name != "steps" and getattr(alarm, name) != getattr(change.alarm, name)
+        }
+        assert change.fields == differing
+        assert change.alarm.steps == [*alarm.steps, *change.steps]
+
+
+def test_a_check_of_a_resource_opens_an_alarm_of_the_resource() -> None:
+    event = Check(
+        connector="nagios",
+        connector_name="nag1",
+        component="srv1",
+        resource="disk",
+        source_type="resource",
+        entity_id="resource:srv1/disk",
+        timestamp=NOW,
+        event_id="e1",
+        state=1,
+    )
+    alarm = changed(event, None).alarm
+    assert (alarm.source_type, alarm.component, alarm.resource) == ("resource", "srv1", "disk")
+    assert alarm.entity_id == "resource:srv1/disk"

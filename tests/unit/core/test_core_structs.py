@@ -1,0 +1,43 @@
+"""Structs used by several threads from the first moment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_THREADS = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+import msgspec
+from {module} import {name}
+together = threading.Barrier(16)
+def work():
+    together.wait()
+    for _ in range(100):
+        msgspec.convert({value!r}, {name})
+threads = [threading.Thread(target=work) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+_USER = {"_id": "alice", "authkeys": [{"id": "main", "sha256": "00"}]}
+_ALARM = {
+    "_id": "a1", "rev": 1, "open": True, "entity_id": "component:c", "source_type": "component", "connector": "k",
+    "connector_name": "n", "component": "c", "state": 2, "status": 1, "created": 1.0, "updated": 1.0, "last_event": 1.0,
+    "ack": {"author": "a", "message": "m", "t": 1.0},
+    "steps": [{"type": "stateinc", "t": 1.0, "author": "a", "message": "m", "value": 2, "e": "e1"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [("canopsis.store.users", "User", _USER), ("canopsis.store.alarms", "Alarm", _ALARM)],
+)
+def test_threads_that_meet_a_struct_at_once_do_no_harm(module: str, name: str, value: dict[str, object]) -> None:
+    # Without preparation about one run in three ends with SIGSEGV.
+    code = _THREADS.format(module=module, name=name, value=value)
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
