@@ -1,0 +1,1 @@
+"""RabbitMQ by kombu: connections, topology, batches, a confirming publisher, a batch consumer."""

@@ -1,0 +1,140 @@
+"""Declaring on a real broker, and what its queues do with messages that cannot be taken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from servers import RabbitMQ, eventually
+
+from canopsis.errors import TransportError
+from canopsis.transport.connection import Connection, connect
+from canopsis.transport.consumer import Consumer, Delivery
+from canopsis.transport.publisher import ConfirmingPublisher
+from canopsis.transport.settings import AmqpSettings
+from canopsis.transport.topology import DELIVERY_LIMIT, declare, depth, queue_name, site_topology
+
+Connect = Callable[[], Connection]
+SITE = site_topology(["cleaner_events", "collectdgw", "dead_letters"], ["topology"], 2)
+
+
+def empty(connection: Connection, queue: str) -> None:
+    """Throw away what other tests left in ``queue``."""
+    channel = connection.channel()
+    channel.queue_purge(queue)
+    channel.close()
+
+
+def test_declaring_twice_changes_nothing(rabbitmq: RabbitMQ, link: Connect) -> None:
+    listing = ("list_queues", "-p", "canopsis", "--silent", "name", "type", "arguments", "--formatter", "json")
+    declare(link(), SITE)
+    before = rabbitmq.ctl(*listing)
+    declare(link(), SITE)
+    assert rabbitmq.ctl(*listing) == before
+    assert '"Engine_topology.01"' in before
+
+
+def test_sources_reach_their_engines(link: Connect) -> None:
+    connection = link()
+    declare(connection, SITE)
+    empty(connection, "Engine_dead_letters")
+    publisher = ConfirmingPublisher(connection)
+    publisher.send("canopsis.events", "nagios.n1.check.resource.h.s", b"1")
+    publisher.send("amq.topic", "collectd", b"2")
+    publisher.send("canopsis.dead", "anything", b"3")
+    publisher.flush()
+    consumer, got = Consumer(link()), {}
+    for queue in SITE.queues[:3]:
+        consumer.add(queue.name)
+
+    def all_came() -> bool:
+        batch = consumer.gather(10, 0.2)
+        got.update({delivery.queue: delivery.body for delivery in batch})
+        consumer.ack(batch)
+        return len(got) == 3
+
+    eventually(all_came)
+    assert got == {"Engine_cleaner_events": b"1", "Engine_collectdgw": b"2", "Engine_dead_letters": b"3"}
+
+
+def test_a_queue_made_otherwise_stays(link: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    connection = link()
+    channel = connection.channel()
+    channel.queue_declare("Engine_older.00", durable=True, auto_delete=False)
+    channel.close()
+    with caplog.at_level(logging.WARNING):
+        declare(connection, site_topology([], ["older"], 1))
+    assert "Engine_older.00 stays as it is" in caplog.text
+    assert depth(connection, "Engine_older.00") == 0
+
+
+def test_depth(link: Connect) -> None:
+    connection = link()
+    declare(connection, SITE)
+    assert depth(connection, "Engine_topology.00") == 0
+    assert depth(connection, "Engine_no_such") is None
+    publisher = ConfirmingPublisher(connection)
+    for _ in range(7):
+        publisher.send("", "Engine_topology.00", b"x")
+    publisher.flush()
+    eventually(lambda: depth(connection, "Engine_topology.00") == 7)
+    assert len(connection.wire.channels) == 2, "the connection itself and the publisher's"
+
+
+def test_a_message_that_kills_its_reader_ends_in_the_dead_letters(link: Connect, engine: str) -> None:
+    publisher = ConfirmingPublisher(link())
+    queue = queue_name(engine, 0)
+    empty(link(), "Engine_dead_letters")
+    publisher.send("", queue, b"poison", message_id="p1", headers={"kept": "yes"})
+    publisher.flush()
+    consumer = Consumer(link())
+    consumer.add(queue)
+    rounds = 0
+    while rounds <= DELIVERY_LIMIT + 1 and consumer.gather(1, 2.0):
+        rounds += 1
+        consumer.give_back()
+    assert rounds == DELIVERY_LIMIT + 1
+    letters, got = Consumer(link()), []
+
+    def came() -> bool:
+        got.extend(letters.gather(10, 0.2))
+        return any(delivery.body == b"poison" for delivery in got)
+
+    letters.add("Engine_dead_letters")
+    eventually(came)
+    (letter,) = [delivery for delivery in got if delivery.body == b"poison"]
+    assert isinstance(letter, Delivery)
+    assert (letter.message_id, letter.headers["kept"]) == ("p1", "yes")
+    deaths: Any = letter.headers["x-death"]
+    assert deaths[0]["queue"] == queue
+    letters.ack(got)
+
+
+def test_wrong_password_is_named(rabbitmq: RabbitMQ) -> None:
+    settings = AmqpSettings(hosts=(("127.0.0.1", rabbitmq.port),), password="wrong")
+    with pytest.raises(TransportError, match=f"127.0.0.1:{rabbitmq.port}"):
+        connect(settings)
+
+
+def test_wrong_vhost_is_named(rabbitmq: RabbitMQ) -> None:
+    settings = AmqpSettings(hosts=(("127.0.0.1", rabbitmq.port),), password="guest", vhost="nowhere")
+    with pytest.raises(TransportError, match="nowhere"):
+        connect(settings)
+
+
+def test_the_next_broker_is_tried(rabbitmq: RabbitMQ) -> None:
+    settings = AmqpSettings(hosts=(("127.0.0.1", 1), ("127.0.0.1", rabbitmq.port)), password="guest")
+    for _ in range(5):
+        connection = connect(settings)
+        assert connection.is_open
+        assert connection.version >= (3, 8)
+        connection.close()
+
+
+def test_the_broker_shows_who_is_connected(rabbitmq: RabbitMQ) -> None:
+    connection = connect(rabbitmq.settings(), "engine-worker-1")
+    eventually(lambda: "engine-worker-1" in rabbitmq.ctl("list_connections", "client_properties"))
+    connection.close()
+    eventually(lambda: "engine-worker-1" not in rabbitmq.ctl("list_connections", "client_properties"))
