@@ -1,0 +1,1 @@
+"""MongoDB by pymongo: one module a collection, writes as data, versioned migrations."""

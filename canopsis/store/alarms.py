@@ -1,0 +1,148 @@
+"""Alarms: one document a problem, at most one open an entity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from canopsis.core.alarm import Alarm
+from canopsis.core.structs import prepare
+from canopsis.store.client import Store, store_errors
+from canopsis.store.operations import Document
+from canopsis.store.query import Condition, Listing, Page, Paging, fetch, given, search, window
+
+COLLECTION = "alarms"
+
+INDEXES = (
+    IndexModel([("entity_id", ASCENDING)], name="one_open", unique=True, partialFilterExpression={"open": True}),
+    IndexModel([("entity_id", ASCENDING), ("created", DESCENDING)], name="by_entity"),
+    # Not partial: the planner takes a partial index only where its own field is bounded.
+    IndexModel([("open", ASCENDING), ("last_event", DESCENDING)], name="by_last_event"),
+    IndexModel([("open", ASCENDING), ("resolved", DESCENDING)], name="by_resolved"),
+    IndexModel([("created", DESCENDING)], name="by_created"),
+)
+
+prepare(Alarm)
+
+_LIST = Listing(
+    COLLECTION,
+    {
+        "last_event": "last_event",
+        "created": "created",
+        "updated": "updated",
+        "resolved": "resolved",
+        "state": "state",
+        "status": "status",
+        "connector": "connector",
+        "component": "component",
+        "resource": "resource",
+        "entity_id": "entity_id",
+    },
+    "-last_event",
+    without=("steps", "written_by"),
+)
+SEARCHED = ("connector", "connector_name", "component", "resource", "output", "tags")
+
+_ORDERS = {
+    True: ("last_event", ("last_event", "created")),
+    False: ("resolved", ("resolved", "created")),
+    None: ("created", ("created",)),
+}
+"""Default order, and the names with an index: of open alarms, resolved ones, all."""
+
+_CANCELLED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmQuery:
+    """Which alarms. None means any; a sequence means any of its values.
+
+    ``open`` False means resolved. ``acked`` is whether there is an acknowledge. ``since`` and
+    ``until`` bound ``created``, in seconds since the epoch.
+    """
+
+    open: bool | None = True
+    state: Sequence[int] | None = None
+    status: Sequence[int] | None = None
+    connector: str | None = None
+    connector_name: str | None = None
+    component: str | None = None
+    resource: str | None = None
+    entity_id: str | None = None
+    acked: bool | None = None
+    tag: str | None = None
+    text: str = ""
+    since: float | None = None
+    until: float | None = None
+    paging: Paging = field(default_factory=Paging)
+
+
+def listing(db: Store, query: AlarmQuery) -> Page:
+    """Return a page of alarms. Raises InputError, StoreError.
+
+    By default open ones by latest event, resolved ones by latest resolved, all by latest created.
+    """
+    default, indexed = _ORDERS[query.open]
+    listed = replace(_LIST, default_sort=f"-{default}", indexed=indexed)
+    return fetch(db, listed, condition(query), query.paging)
+
+
+def get(db: Store, alarm_id: str) -> Document | None:
+    """Return an alarm by its id. Raises StoreError."""
+    with store_errors("reading alarms"):
+        return db[COLLECTION].find_one({"_id": alarm_id})
+
+
+def open_alarms(db: Store, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+    """Return the open alarm of each entity that has one, by entity id. Raises StoreError."""
+    with store_errors("reading alarms"):
+        found = list(db[COLLECTION].find({"entity_id": {"$in": list(entity_ids)}, "open": True}))
+    return {document["entity_id"]: msgspec.convert(document, Alarm) for document in found}
+
+
+def latest(db: Store, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+    """Return the last alarm of each entity that ever had one, open or resolved. Raises StoreError."""
+    with store_errors("reading alarms"):
+        found = [
+            db[COLLECTION].find_one({"entity_id": entity}, sort=[("created", DESCENDING)]) for entity in entity_ids
+        ]
+    return {document["entity_id"]: msgspec.convert(document, Alarm) for document in found if document is not None}
+
+
+def due_alarms(db: Store, resolve_before: float, cancelled_before: float, limit: int = 1000) -> list[Alarm]:
+    """Return open alarms to resolve: OK ones last updated before ``resolve_before``, cancelled ones likewise."""
+    due = [
+        {"open": True, "state": 0, "updated": {"$lt": resolve_before}},
+        {"open": True, "status": _CANCELLED, "updated": {"$lt": cancelled_before}},
+    ]
+    with store_errors("reading alarms"):
+        return [msgspec.convert(found, Alarm) for found in db[COLLECTION].find({"$or": due}).limit(limit)]
+
+
+def count_open(db: Store) -> dict[int, int]:
+    """Return how many alarms are open, by state. Raises StoreError."""
+    stages: list[Document] = [{"$match": {"open": True}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
+    with store_errors("counting alarms"):
+        return {int(row["_id"]): int(row["n"]) for row in db[COLLECTION].aggregate(stages)}
+
+
+def condition(query: AlarmQuery) -> Condition:
+    """Return the MongoDB condition of ``query``."""
+    found = given(
+        open=query.open,
+        state=query.state,
+        status=query.status,
+        connector=query.connector,
+        connector_name=query.connector_name,
+        component=query.component,
+        resource=query.resource,
+        entity_id=query.entity_id,
+        tags=query.tag,
+        created=window(query.since, query.until),
+    )
+    if query.acked is not None:
+        found["ack"] = {"$ne": None} if query.acked else None
+    return found | search(query.text, SEARCHED)

@@ -1,0 +1,67 @@
+"""Events as they came, kept for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from canopsis.store.client import Store, store_errors
+from canopsis.store.operations import Document
+from canopsis.store.query import Listing, Page, Paging, fetch, given, search, window
+
+COLLECTION = "events"
+
+INDEXES = (IndexModel([("entity_id", ASCENDING), ("timestamp", DESCENDING)], name="by_entity"),)
+"""Each index costs every event: the TTL index (made by migrations) also serves the newest-first list."""
+
+_SORTABLE = {"received": "received", "timestamp": "timestamp"}
+_LIST = Listing(COLLECTION, _SORTABLE, "-received", indexed=("received",))
+_LIST_OF_ENTITY = Listing(COLLECTION, _SORTABLE, "-timestamp", indexed=("timestamp",))
+_CLOCKS_APART = timedelta(minutes=5)
+SEARCHED = ("component", "resource", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events. None means any; a sequence means any of its values.
+
+    ``since`` and ``until`` bound ``timestamp``, in seconds since the epoch.
+    """
+
+    event_type: Sequence[str] | None = None
+    entity_id: str | None = None
+    connector: str | None = None
+    component: str | None = None
+    resource: str | None = None
+    state: Sequence[int] | None = None
+    text: str = ""
+    since: float | None = None
+    until: float | None = None
+    paging: Paging = field(default_factory=Paging)
+
+
+def listing(db: Store, query: EventQuery) -> Page:
+    """Return a page of events, latest received first by default. Raises InputError, StoreError."""
+    condition = given(
+        event_type=query.event_type,
+        entity_id=query.entity_id,
+        connector=query.connector,
+        component=query.component,
+        resource=query.resource,
+        state=query.state,
+        timestamp=window(query.since, query.until),
+    ) | search(query.text, SEARCHED)
+    if query.since is not None and query.entity_id is None:
+        # No event is received before its own time (a later time is refused): bounds what is read.
+        condition["received"] = {"$gte": datetime.fromtimestamp(query.since, UTC) - _CLOCKS_APART}
+    listed = _LIST_OF_ENTITY if query.entity_id else _LIST
+    return fetch(db, listed, condition, query.paging)
+
+
+def get(db: Store, event_id: str) -> Document | None:
+    """Return an event by its id. Raises StoreError."""
+    with store_errors("reading events"):
+        return db[COLLECTION].find_one({"_id": event_id})

@@ -1,0 +1,174 @@
+"""Migrations on a real MongoDB: twice, at once, after a death, with other times to live."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from pymongo import MongoClient
+from servers import MongoDB, eventually
+
+from canopsis.errors import SiteError, StoreError
+from canopsis.store import leases, migrations
+from canopsis.store.client import Store
+from canopsis.store.settings import Retention
+
+
+def expiry(db: Store, collection: str) -> int:
+    return int(db[collection].index_information()["time_to_live"]["expireAfterSeconds"])
+
+
+def test_first_and_second_run(db: Store) -> None:
+    assert migrations.version(db) == 0
+    changes = migrations.ensure(db)
+    assert "collection alarms" in changes
+    assert "index alarms.one_open" in changes
+    assert migrations.version(db) == migrations.VERSION
+    assert migrations.ensure(db) == []
+
+
+def test_every_collection_and_index_is_there(db: Store) -> None:
+    migrations.ensure(db)
+    assert set(migrations.COLLECTIONS) <= set(db.list_collection_names())
+    for name, indexes in migrations.COLLECTIONS.items():
+        there = db[name].index_information()
+        assert {index.document["name"] for index in indexes} <= set(there)
+
+
+def test_one_open_alarm_is_an_invariant_of_the_database(db: Store) -> None:
+    migrations.ensure(db)
+    index = db.alarms.index_information()["one_open"]
+    assert (index["unique"], index["partialFilterExpression"], index["key"]) == (
+        True,
+        {"open": True},
+        [("entity_id", 1)],
+    )
+
+
+def test_times_to_live(db: Store) -> None:
+    migrations.ensure(db, Retention(events=100, metrics=200, metrics_hourly=300, dead_letters=400))
+    found = {name: expiry(db, name) for name in ("events", "metrics", "metrics_hourly", "dead_letters")}
+    assert found == {"events": 100, "metrics": 200, "metrics_hourly": 300, "dead_letters": 400}
+    assert db.sessions.index_information()["expiry"]["expireAfterSeconds"] == 0
+
+
+def test_a_time_to_live_can_be_changed(db: Store) -> None:
+    migrations.ensure(db)
+    assert migrations.ensure(db, Retention(events=60)) == ["index events.time_to_live keeps 60 s"]
+    assert expiry(db, "events") == 60
+    assert migrations.ensure(db, Retention(events=60)) == []
+
+
+def test_documents_over_their_time_go(db: Store) -> None:
+    migrations.ensure(db, Retention(events=0))
+    db.events.insert_one({"_id": "old"})
+    db.events.update_one({"_id": "old"}, {"$currentDate": {"received": True}})
+    eventually(lambda: db.events.count_documents({}) == 0)
+
+
+def test_an_index_with_another_key_is_made_anew(db: Store) -> None:
+    db.alarms.create_index([("entity_id", -1)], name="by_entity")
+    assert "index alarms.by_entity" in migrations.ensure(db)
+    assert db.alarms.index_information()["by_entity"]["key"] == [("entity_id", 1), ("created", -1)]
+
+
+def test_a_missing_index_is_made_again(db: Store) -> None:
+    migrations.ensure(db)
+    db.alarms.drop_index("one_open")
+    assert migrations.ensure(db) == ["index alarms.one_open"]
+
+
+def test_many_at_once(db: Store, mongodb: MongoDB) -> None:
+    results: list[list[str]] = []
+
+    def run() -> None:
+        with MongoClient("127.0.0.1", mongodb.port, replicaSet="canopsis") as client:
+            results.append(migrations.ensure(client[db.name]))
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 6
+    assert sorted(bool(changes) for changes in results) == [False] * 5 + [True], "exactly one did the work"
+
+
+def test_a_living_process_is_waited_for(db: Store) -> None:
+    assert leases.take(db, "migration", "another", 60)
+    with pytest.raises(StoreError, match="another process has been migrating"):
+        migrations.ensure(db, wait=0.5)
+    leases.release(db, "migration", "another")
+    assert migrations.ensure(db, wait=0.5)
+
+
+def test_a_dead_process_does_not_hold_the_lock_for_ever(db: Store) -> None:
+    assert leases.take(db, "migration", "dead", 1.0)
+    assert migrations.ensure(db, wait=20.0)
+
+
+def test_the_lock_is_kept_while_a_step_is_slow(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "_LEASE_SECONDS", 1.0)
+    inside, leave, refused = threading.Event(), threading.Event(), []
+
+    def slow(_db: Store) -> None:
+        inside.set()
+        leave.wait(30)
+
+    migrations.ensure(db)
+    monkeypatch.setattr(migrations, "STEPS", ((2, "wait", slow),))
+    monkeypatch.setattr(migrations, "VERSION", 2)
+    thread = threading.Thread(target=migrations.ensure, args=(db,))
+    thread.start()
+    assert inside.wait(10)
+    try:
+        with pytest.raises(StoreError):
+            migrations.ensure(db, wait=2.5)
+        refused.append(True)
+    finally:
+        leave.set()
+        thread.join()
+    assert refused
+    assert migrations.ensure(db) == []
+
+
+def test_steps_run_once_in_order_on_an_old_database(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrations.ensure(db)
+    ran: list[int] = []
+    steps = tuple((number, f"step {number}", lambda _db, number=number: ran.append(number)) for number in (2, 3))
+    monkeypatch.setattr(migrations, "STEPS", steps)
+    monkeypatch.setattr(migrations, "VERSION", 3)
+    assert migrations.ensure(db) == ["step 2: step 2", "step 3: step 3", "version 3"]
+    assert migrations.ensure(db) == []
+    assert ran == [2, 3]
+
+
+def test_a_new_database_needs_no_steps(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "STEPS", ((2, "no", lambda _db: pytest.fail("a new database has the new shape")),))
+    monkeypatch.setattr(migrations, "VERSION", 2)
+    assert "version 2" in migrations.ensure(db)
+
+
+def test_a_step_that_fails_is_done_again(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrations.ensure(db)
+    tries: list[int] = []
+
+    def step(_db: Store) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise StoreError("gone")
+
+    monkeypatch.setattr(migrations, "STEPS", ((2, "shaky", step),))
+    monkeypatch.setattr(migrations, "VERSION", 2)
+    with pytest.raises(StoreError):
+        migrations.ensure(db)
+    assert migrations.version(db) == 1
+    assert migrations.ensure(db, wait=1.0) == ["step 2: shaky", "version 2"]
+
+
+def test_a_database_of_a_newer_release_is_refused(db: Store) -> None:
+    migrations.ensure(db)
+    db.meta.update_one({"_id": "schema"}, {"$set": {"version": 99}})
+    with pytest.raises(SiteError, match=r"version 99.*newer release"):
+        migrations.ensure(db)
+    assert migrations.version(db) == 99

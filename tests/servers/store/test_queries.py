@@ -1,0 +1,496 @@
+"""Reading from a real MongoDB: what each filter finds, and that no list reads a whole collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from canopsis.errors import InputError
+from canopsis.store import alarms, dead_letters, entities, events, filter_rules, metrics, query
+from canopsis.store.alarms import AlarmQuery
+from canopsis.store.client import Store
+from canopsis.store.dead_letters import DeadLetterQuery
+from canopsis.store.entities import EntityQuery
+from canopsis.store.events import EventQuery
+from canopsis.store.operations import Document
+from canopsis.store.query import Page, Paging
+from canopsis.store.write import apply
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def alarm(number: int, **fields: Any) -> Document:
+    """Return an alarm: even ones open, every fourth of them acknowledged, states 0 to 3 in turn."""
+    ack = {"author": "ann", "message": "mine", "t": 1.0} if number % 8 == 0 else None
+    closed = {} if number % 2 == 0 else {"open": False, "resolved": 2000.0 + number}
+    return {
+        "_id": f"a{number:03d}",
+        "rev": 1,
+        "open": True,
+        "entity_id": f"resource:host{number}/cpu",
+        "source_type": "resource",
+        "connector": "nagios" if number < 50 else "zabbix",
+        "connector_name": "n1",
+        "component": f"host{number}",
+        "resource": "cpu",
+        "state": number % 4,
+        "status": 4 if number == 6 else 1,
+        "output": f"Load is {number} (HIGH)",
+        "created": 1000.0 + number,
+        "updated": 1000.0 + number,
+        "last_event": 1000.0 + number,
+        "resolved": None,
+        "ack": ack,
+        "tags": ["db"] if number == 4 else [],
+        "steps": [{"type": "stateinc", "t": 1.0, "author": "n", "message": "m", "value": 1, "e": "e1"}],
+    } | closed | fields  # fmt: skip
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    store.alarms.insert_many([alarm(number) for number in range(100)])
+    return store
+
+
+def ids(page: Page) -> list[Any]:
+    return [document["_id"] for document in page.data]
+
+
+def test_open_alarms_latest_first(filled: Store) -> None:
+    page = alarms.listing(filled, AlarmQuery())
+    assert page.total == 50
+    assert page.exact
+    assert ids(page) == [f"a{number:03d}" for number in range(98, -2, -2)]
+
+
+def test_resolved_alarms_latest_resolved_first(filled: Store) -> None:
+    page = alarms.listing(filled, AlarmQuery(open=False, paging=Paging(limit=3)))
+    assert (page.total, ids(page)) == (50, ["a099", "a097", "a095"])
+
+
+def test_all_alarms(filled: Store) -> None:
+    assert alarms.listing(filled, AlarmQuery(open=None)).total == 100
+
+
+def test_steps_are_not_in_lists(filled: Store) -> None:
+    assert "steps" not in alarms.listing(filled, AlarmQuery(paging=Paging(limit=1))).data[0]
+    found = alarms.get(filled, "a001")
+    assert found is not None
+    assert len(found["steps"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"state": [2], "paging": Paging(limit=2)}, ["a098", "a094"]),
+        ({"status": [4]}, ["a006"]),
+        ({"connector": "nagios", "paging": Paging(limit=1)}, ["a048"]),
+        ({"connector_name": "n2"}, []),
+        ({"component": "host10"}, ["a010"]),
+        ({"component": "host11"}, []),
+        ({"component": "host11", "open": None}, ["a011"]),
+        ({"resource": "cpu", "paging": Paging(limit=1)}, ["a098"]),
+        ({"entity_id": "resource:host12/cpu"}, ["a012"]),
+        ({"acked": True, "paging": Paging(limit=2)}, ["a096", "a088"]),
+        ({"acked": False, "paging": Paging(limit=2)}, ["a098", "a094"]),
+        ({"tag": "db"}, ["a004"]),
+        ({"since": 1010.0, "until": 1014.0}, ["a012", "a010"]),
+        ({"text": "host4 high", "paging": Paging(limit=2)}, ["a048", "a046"]),
+        ({"text": "(high) 88"}, ["a088"]),
+        ({"text": ".*"}, []),
+        ({"text": "DB"}, ["a004"]),
+    ],
+)
+def test_alarm_filters(filled: Store, filters: dict[str, Any], expected: list[str]) -> None:
+    assert ids(alarms.listing(filled, AlarmQuery(**filters))) == expected
+
+
+@pytest.mark.parametrize("name", sorted(alarms._LIST.sortable))
+@pytest.mark.parametrize("opened", [True, False, None])
+def test_every_sort_pages_through_everything_once(filled: Store, name: str, opened: bool | None) -> None:
+    for sort in (name, f"-{name}"):
+        got = [
+            found
+            for skip in range(0, 100, 30)
+            for found in ids(alarms.listing(filled, AlarmQuery(open=opened, paging=Paging(skip, 30, sort))))
+        ]
+        assert len(got) == len(set(got)) == (100 if opened is None else 50)
+
+
+def test_sort_by_anything_else_is_refused(filled: Store) -> None:
+    with pytest.raises(InputError, match="sort"):
+        alarms.listing(filled, AlarmQuery(paging=Paging(sort="steps")))
+
+
+def test_limit_zero_counts(filled: Store) -> None:
+    page = alarms.listing(filled, AlarmQuery(state=[2], paging=Paging(limit=0)))
+    assert (page.total, page.data) == (25, [])
+
+
+def test_totals_beyond_the_limit_say_so(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "COUNT_LIMIT", 10)
+    page = alarms.listing(filled, AlarmQuery(paging=Paging(limit=5)))
+    assert (page.total, page.exact, len(page.data)) == (10, False, 5)
+
+
+def test_a_slow_count_is_given_up(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "COUNT_SECONDS", 0.00001)
+    page = alarms.listing(filled, AlarmQuery(paging=Paging(skip=10, limit=5)))
+    assert (page.total, page.exact, len(page.data)) == (15, False, 5)
+
+
+def test_open_alarms_of_entities(filled: Store) -> None:
+    found = alarms.open_alarms(filled, [f"resource:host{number}/cpu" for number in (2, 3, 4)] + ["component:none"])
+    assert sorted(found) == ["resource:host2/cpu", "resource:host4/cpu"]
+    assert found["resource:host2/cpu"].id == "a002"
+    assert found["resource:host2/cpu"].steps[0].e == "e1"
+
+
+def test_due_alarms(filled: Store) -> None:
+    due = alarms.due_alarms(filled, resolve_before=1009.0, cancelled_before=1007.0)
+    assert sorted(alarm.id for alarm in due) == ["a000", "a004", "a006", "a008"]
+    assert len(alarms.due_alarms(filled, 1009.0, 1007.0, limit=2)) == 2
+    assert alarms.due_alarms(filled, 0.0, 0.0) == []
+
+
+def test_count_of_open_alarms(filled: Store) -> None:
+    assert alarms.count_open(filled) == {0: 25, 2: 25}
+
+
+def event(number: int, **fields: Any) -> Document:
+    return {
+        "_id": f"e{number}",
+        "event_type": "check" if number % 2 else "perf",
+        "connector": "nagios",
+        "component": f"host{number % 5}",
+        "resource": "cpu",
+        "entity_id": f"resource:host{number % 5}/cpu",
+        "timestamp": START.timestamp() + number,
+        "received": START + timedelta(seconds=number + 1),
+        "output": f"value {number}",
+        "state": number % 4,
+    } | fields  # fmt: skip
+
+
+@pytest.fixture
+def history(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    store.events.drop_index("time_to_live")
+    store.events.create_index("received", name="time_to_live")
+    store.events.insert_many([event(number) for number in range(100)])
+    assert monkeypatch is not None
+    return store
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["e99", "e98", "e97"]),
+        ({"event_type": ["perf"]}, ["e98", "e96", "e94"]),
+        ({"entity_id": "resource:host2/cpu"}, ["e97", "e92", "e87"]),
+        ({"component": "host1", "state": [0]}, ["e96", "e76", "e56"]),
+        ({"connector": "nagios", "resource": "mem"}, []),
+        ({"text": "VALUE 49"}, ["e49"]),
+        ({"since": START.timestamp() + 10, "until": START.timestamp() + 12}, ["e11", "e10"]),
+        ({"entity_id": "resource:host0/cpu", "until": START.timestamp() + 6}, ["e5", "e0"]),
+    ],
+)
+def test_event_filters(history: Store, filters: dict[str, Any], expected: list[str]) -> None:
+    assert ids(events.listing(history, EventQuery(**filters, paging=Paging(limit=3)))) == expected
+
+
+def test_event_by_id(history: Store) -> None:
+    found = events.get(history, "e7")
+    assert found is not None
+    assert found["output"] == "value 7"
+    assert events.get(history, "none") is None
+
+
+PART = {"component": "h1", "parents": ["component:h1"]}
+
+
+@pytest.fixture
+def things(store: Store) -> Store:
+    documents = [
+        {"_id": "component:h1", "type": "component", "name": "h1", "connectors": ["c/n"], "parents": []},
+        {"_id": "resource:h1/cpu", "type": "resource", "name": "cpu", **PART, "connectors": ["c/n"]},
+        {"_id": "resource:h1/mem", "type": "resource", "name": "mem", **PART, "connectors": ["d/n"]},
+        {"_id": "connector:c/n", "type": "connector", "name": "n", "connectors": [], "parents": []},
+    ]  # fmt: skip
+    store.entities.insert_many(documents)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["component:h1", "connector:c/n", "resource:h1/cpu", "resource:h1/mem"]),
+        ({"type": "resource"}, ["resource:h1/cpu", "resource:h1/mem"]),
+        ({"name": "cpu"}, ["resource:h1/cpu"]),
+        ({"component": "h1", "connector": "d/n"}, ["resource:h1/mem"]),
+        ({"parent": "component:h1", "paging": Paging(sort="-name")}, ["resource:h1/mem", "resource:h1/cpu"]),
+        ({"text": "h1 CP"}, ["resource:h1/cpu"]),
+    ],
+)
+def test_entity_filters(things: Store, filters: dict[str, Any], expected: list[str]) -> None:
+    assert ids(entities.listing(things, EntityQuery(**filters))) == expected
+
+
+def test_known_entities(things: Store) -> None:
+    assert sorted(entities.known(things, ["component:h1", "component:h2"])) == ["component:h1"]
+    assert entities.get(things, "connector:c/n") is not None
+    assert entities.get(things, "connector:d/n") is None
+
+
+def letter(number: int, **fields: Any) -> Document:
+    return {
+        "_id": f"d{number}",
+        "engine": "cleaner_events" if number % 2 else "alarm",
+        "reason": "not JSON",
+        "field": "",
+        "received": START + timedelta(days=3650, seconds=number),
+        "body": b"\xff\x00",
+    } | fields  # fmt: skip
+
+
+def test_dead_letters(store: Store) -> None:
+    store.dead_letters.insert_many(
+        [letter(number) for number in range(6)] + [letter(9, field="state", reason="state: 7 is refused")]
+    )
+    assert ids(dead_letters.listing(store, DeadLetterQuery(engine="alarm"))) == ["d4", "d2", "d0"]
+    assert ids(dead_letters.listing(store, DeadLetterQuery(field="state"))) == ["d9"]
+    assert ids(dead_letters.listing(store, DeadLetterQuery(text="7 refused"))) == ["d9"]
+    assert "body" not in dead_letters.listing(store, DeadLetterQuery()).data[0]
+    found = dead_letters.get(store, "d1")
+    assert found is not None
+    assert found["body"] == b"\xff\x00"
+
+
+def test_dead_letter_is_replayed(store: Store) -> None:
+    store.dead_letters.insert_many([letter(1), letter(2)])
+    assert dead_letters.mark_replayed(store, "d1", "ann")
+    assert dead_letters.mark_replayed(store, "d1", "bob")
+    assert not dead_letters.mark_replayed(store, "d7", "ann")
+    found = dead_letters.get(store, "d1")
+    assert found is not None
+    assert (found["replayed_by"], found["replays"]) == ("bob", 2)
+    assert isinstance(found["replayed"], datetime)
+    assert ids(dead_letters.listing(store, DeadLetterQuery(replayed=True))) == ["d1"]
+    assert ids(dead_letters.listing(store, DeadLetterQuery(replayed=False))) == ["d2"]
+
+
+def test_filter_rules(store: Store) -> None:
+    rules = [{"_id": "b", "priority": 1, "enabled": True}, {"_id": "a", "priority": 1, "enabled": True}]
+    rules += [{"_id": "c", "priority": 0, "enabled": True}, {"_id": "d", "priority": 0, "enabled": False}]
+    for rule in rules:
+        filter_rules.save(store, rule)
+    assert [rule["_id"] for rule in filter_rules.enabled(store)] == ["c", "a", "b"]
+    filter_rules.save(store, {"_id": "c", "priority": 5, "enabled": True})
+    assert [rule["_id"] for rule in filter_rules.listing(store)] == ["d", "a", "b", "c"]
+    assert filter_rules.delete(store, "c")
+    assert not filter_rules.delete(store, "c")
+
+
+NOW = datetime.now(UTC).timestamp() // 3600 * 3600
+HOST = "component:h"
+
+
+@pytest.fixture
+def measured(store: Store) -> Store:
+    """Two hours of a point each 10 s of one entity, with another beside it on each side."""
+    operations = []
+    for entity in ("component:g", HOST, "component:i"):
+        operations += [
+            metrics.raw(entity, f"k{n}", NOW - 7200 + 10 * n, {"load": float(n), "a.b $c": 1.0}, {"load": "s"})
+            for n in range(720)
+        ]
+    names = [
+        metrics.name(entity, name, unit)
+        for entity in (HOST, "component:i")
+        for name, unit in (("load", "s"), ("a.b $c", None))
+    ]
+    apply(store, {"metrics": operations, "metric_names": names})
+    return store
+
+
+def whole(store: Store) -> list[tuple[float, float]]:
+    series = metrics.window(store, HOST, "load", NOW - 8000, NOW + 10)
+    assert series is not None
+    return series.points
+
+
+def test_a_window_of_raw_points(measured: Store) -> None:
+    series = metrics.window(measured, HOST, "load", NOW - 7200, NOW - 7170)
+    assert series == metrics.Series(HOST, "load", "s", [(NOW - 7200, 0.0), (NOW - 7190, 1.0), (NOW - 7180, 2.0)])
+
+
+def test_a_name_with_dots(measured: Store) -> None:
+    series = metrics.window(measured, HOST, "a.b $c", NOW - 7200, NOW, interval=7200.0, aggregate="count")
+    assert series is not None
+    assert sum(value for _, value in series.points) == 720
+
+
+def test_buckets(measured: Store) -> None:
+    series = metrics.window(measured, HOST, "load", NOW - 7200, NOW, interval=3600.0, aggregate="max")
+    assert series is not None
+    assert series.points == [(NOW - 7200, 359.0), (NOW - 3600, 719.0)]
+
+
+def test_unknown_metric(measured: Store) -> None:
+    assert metrics.window(measured, HOST, "none", 0, NOW) is None
+    assert metrics.window(measured, "component:none", "load", 0, NOW) is None
+
+
+def test_too_many_points_ask_for_an_interval(measured: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MAX_POINTS", 100)
+    with pytest.raises(InputError, match="interval"):
+        metrics.window(measured, HOST, "load", NOW - 7200, NOW)
+
+
+def test_names(measured: Store) -> None:
+    page = metrics.names(measured)
+    assert page.total == 4
+    page = metrics.names(measured, HOST)
+    assert page.data == [{"_id": {"e": HOST, "m": "a.b $c"}, "u": None}, {"_id": {"e": HOST, "m": "load"}, "u": "s"}]
+    assert [found["_id"]["e"] for found in metrics.names(measured, text="i LOAD").data] == ["component:i"]
+
+
+def compact(store: Store, before: float, size: int) -> Iterator[int]:
+    """Compact in batches as the engine does; yields their sizes."""
+    after = None
+    while batch := metrics.compactable(store, before, size, after):
+        apply(store, metrics.compaction(batch))
+        after = batch[-1]["_id"]
+        yield len(batch)
+
+
+def test_compaction_changes_no_answer(measured: Store) -> None:
+    before = whole(measured)
+    assert len(before) == 720
+    assert list(compact(measured, NOW - 3600, 250)) == [250, 250, 250, 250, 80]
+    assert measured.metrics.count_documents({}) == 3 * 360
+    assert measured.metrics_hourly.count_documents({}) == 3 * 2
+    assert whole(measured) == before
+    assert list(compact(measured, NOW, 10_000)) == [3 * 360]
+    assert whole(measured) == before
+    assert measured.metrics.count_documents({}) == 0
+
+
+def test_compaction_that_was_cut_off_is_done_again(measured: Store) -> None:
+    before = whole(measured)
+    batch = metrics.compactable(measured, NOW, 500)
+    writes = metrics.compaction(batch)
+    apply(measured, {"metrics_hourly": writes["metrics_hourly"]})
+    assert whole(measured) == before, "a point that stands in both counts once"
+    apply(measured, writes)
+    apply(measured, writes)
+    assert whole(measured) == before
+
+
+def test_late_points_join_their_hour(measured: Store) -> None:
+    list(compact(measured, NOW, 1000))
+    apply(measured, {"metrics": [metrics.raw(HOST, "late", NOW - 7195, {"load": -1.0})]})
+    assert (NOW - 7195, -1.0) in whole(measured)
+    list(compact(measured, NOW, 1000))
+    assert (NOW - 7195, -1.0) in whole(measured)
+    assert len(whole(measured)) == 721
+
+
+Call = Callable[[Store], object]
+
+INDEXED: dict[str, Call] = {
+    "open alarms": lambda db: alarms.listing(db, AlarmQuery()),
+    "resolved alarms": lambda db: alarms.listing(db, AlarmQuery(open=False)),
+    "all alarms": lambda db: alarms.listing(db, AlarmQuery(open=None, paging=Paging(limit=5))),
+    "alarms by creation": lambda db: alarms.listing(db, AlarmQuery(paging=Paging(sort="created"))),
+    "alarms of an entity": lambda db: alarms.listing(db, AlarmQuery(open=None, entity_id="component:h")),
+    "alarms of a component": lambda db: alarms.listing(db, AlarmQuery(component="h", text="x")),
+    "open alarms of entities": lambda db: alarms.open_alarms(db, ["component:h"]),
+    "due alarms": lambda db: alarms.due_alarms(db, 1.0, 1.0),
+    "count of open alarms": alarms.count_open,
+    "events": lambda db: events.listing(db, EventQuery()),
+    "events since": lambda db: events.listing(db, EventQuery(since=1.7e9, state=[2])),
+    "events of an entity": lambda db: events.listing(db, EventQuery(entity_id="component:h", since=1.0, until=2.0)),
+    "entities": lambda db: entities.listing(db, EntityQuery()),
+    "entities of a type": lambda db: entities.listing(db, EntityQuery(type="resource", paging=Paging(sort="name"))),
+    "entities of a component": lambda db: entities.listing(db, EntityQuery(component="h")),
+    "children": lambda db: entities.listing(db, EntityQuery(parent="component:h")),
+    "known entities": lambda db: entities.known(db, ["a", "b"]),
+    "dead letters": lambda db: dead_letters.listing(db, DeadLetterQuery()),
+    "dead letters of an engine": lambda db: dead_letters.listing(db, DeadLetterQuery(engine="alarm")),
+    "names": metrics.names,
+    "names of an entity": lambda db: metrics.names(db, HOST),
+    "a window": lambda db: metrics.window(db, HOST, "load", NOW - 100, NOW),
+    "compactable": lambda db: metrics.compactable(db, NOW, 10, {"e": "a"}),
+}
+"""Every read that the API or the engines do often, by what it is for."""
+
+SORTS_FEW = {"entities of a component", "children", "alarms of a component"}
+"""Those that may sort in memory: what they sort is small."""
+
+
+def stages(plan: Any) -> Iterator[str]:
+    """Yield the names of all stages of a plan."""
+    if isinstance(plan, dict):
+        if isinstance(plan.get("stage"), str):
+            yield plan["stage"]
+        for key, value in plan.items():
+            if key != "rejectedPlans":
+                yield from stages(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from stages(value)
+
+
+EXPLAINED = ("filter", "sort", "limit", "skip", "projection", "pipeline", "cursor")
+
+
+@pytest.mark.parametrize("what", sorted(INDEXED))
+def test_no_read_goes_over_a_whole_collection(watched: tuple[Store, Any], what: str) -> None:
+    store, commands = watched
+    fill_some(store)
+    commands.sent.clear()
+    INDEXED[what](store)
+    reads = [command for command in commands.sent if command["command"] in ("find", "aggregate")]
+    assert reads, f"{what} read nothing: {commands.names()}"
+    for command in reads:
+        asked = {command["command"]: command[command["command"]]} | {k: command[k] for k in EXPLAINED if k in command}
+        plan = store.command("explain", asked, verbosity="queryPlanner")
+        found = set(stages(plan))
+        assert "COLLSCAN" not in found, f"{what}: {asked}"
+        assert found & {"IXSCAN", "IDHACK", "EOF", "COUNT_SCAN"}, f"{what}: {found}"
+        if what not in SORTS_FEW:
+            assert "SORT" not in found, f"{what} sorts in memory: {asked}"
+
+
+def fill_some(store: Store) -> None:
+    """Put enough into each collection for the planner to choose as it would on a site."""
+    store.alarms.insert_many([alarm(number) for number in range(60)])
+    store.events.insert_many([event(number, received=datetime.now(UTC)) for number in range(60)])
+    store.dead_letters.insert_many([letter(number) for number in range(20)])
+    names = [metrics.name(f"component:{letter}", "load") for letter in "fghij"] + [metrics.name(HOST, "load")]
+    apply(store, {"metric_names": names[:5], "metrics": [metrics.raw(HOST, "k", NOW - 50, {"load": 1.0})]})
+    store.entities.insert_many(
+        [{"_id": f"e{n}", "type": "resource", "name": f"n{n}", "component": "h"} for n in range(20)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "budget"),
+    [
+        ("open alarms", ["find", "aggregate"]),
+        ("open alarms of entities", ["find"]),
+        ("known entities", ["find"]),
+        ("alarms of an entity", ["find", "aggregate"]),
+        ("a window", ["find", "find", "find"]),
+    ],
+)
+def test_budget_of_commands(watched: tuple[Store, Any], what: str, budget: list[str]) -> None:
+    store, commands = watched
+    fill_some(store)
+    commands.sent.clear()
+    INDEXED[what](store)
+    assert len(commands.names()) <= len(budget)
+    assert all(name in budget for name in commands.names())
