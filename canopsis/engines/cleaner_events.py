@@ -1,0 +1,90 @@
+"""The door of the chain: whatever came becomes a normalised event with an id, or a dead letter."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from canopsis.core.event import decode, normalise
+from canopsis.errors import InvalidEvent
+from canopsis.runtime.contract import Batch, Context, Dead, Effects, Raw
+
+NAME = "cleaner_events"
+
+
+class CleanerEvents:
+    """Takes raw messages: a JSON object or an array of objects each."""
+
+    name = NAME
+
+    def process(self, batch: Batch, ctx: Context) -> Effects:
+        """Forward the good elements of each message; each bad one is a dead letter of its own."""
+        effects = Effects()
+        for raw in batch.raw:
+            _clean(raw, ctx, effects)
+        return effects
+
+    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
+        """Do nothing."""
+        return Effects()
+
+    def forget(self, partitions: frozenset[int] | None) -> None:
+        """Nothing is remembered."""
+
+
+def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
+    try:
+        elements = decode(raw.body)
+    except InvalidEvent as error:
+        effects.incoming += 1
+        effects.dead.append(Dead.of(raw, str(error), error.field))
+        return
+    effects.incoming += len(elements)
+    received = raw.received
+    now = ctx.now if received is None else received
+    ids = _Ids(raw, received, ctx)
+    for index, element in enumerate(elements):
+        try:
+            event = normalise(element, now)
+        except InvalidEvent as error:
+            effects.dead.append(_dead_element(raw, element, index, len(elements), error))
+            continue
+        if not event.event_id:
+            event.event_id = ids.derive(element, index)
+        effects.forward.append(event)
+
+
+class _Ids:
+    """Ids for the elements of one message: the same ones when the broker delivers it again."""
+
+    def __init__(self, raw: Raw, received: float | None, ctx: Context) -> None:
+        self._ctx = ctx
+        self._stable = raw.message_id or ("" if received is None else f"{received:.3f}")
+        self._body = raw.body
+        self._begun: Any = None
+
+    def derive(self, element: dict[str, Any], index: int) -> str:
+        """Return the id of the element at ``index``."""
+        if not self._stable and "timestamp" not in element:
+            return self._ctx.new_id()
+        if self._begun is None:
+            self._begun = blake2b(self._stable.encode() + b"\0" + self._body, digest_size=16)
+        digest = self._begun.copy()
+        digest.update(b"\0%d" % index)
+        return str(digest.hexdigest())
+
+
+def _dead_element(raw: Raw, element: dict[str, Any], index: int, count: int, error: InvalidEvent) -> Dead:
+    if count == 1:
+        return Dead.of(raw, str(error), error.field)
+    return Dead.of(raw, str(error), error.field, body=encode_element(element), index=index)
+
+
+def encode_element(element: dict[str, Any]) -> bytes:
+    """Return one element of an array as JSON again."""
+    return _ENCODER.encode(element)
+
+
+_ENCODER = msgspec.json.Encoder()

@@ -1,0 +1,45 @@
+"""What the broker itself gave up on becomes a dead letter with the broker's reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from canopsis.runtime.contract import Batch, Context, Dead, Effects
+
+NAME = "dead_letters"
+
+_REASONS = {
+    "rejected": "refused by its consumer",
+    "expired": "too old",
+    "maxlen": "its queue was full",
+    "delivery_limit": "delivered too often: whoever takes it dies or loses the broker",
+}
+
+
+class DeadLetters:
+    """Takes raw messages of ``canopsis.dead``; none goes on."""
+
+    name = NAME
+
+    def process(self, batch: Batch, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
+        """Make a dead letter of each message."""
+        dead = [Dead.of(raw, reason_of(raw.headers)) for raw in batch.raw]
+        return Effects(dead=dead, incoming=len(dead))
+
+    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
+        """Do nothing."""
+        return Effects()
+
+    def forget(self, partitions: frozenset[int] | None) -> None:
+        """Nothing is remembered."""
+
+
+def reason_of(headers: Mapping[str, object]) -> str:
+    """Return why the broker gave a message up, as its header ``x-death`` says."""
+    deaths = headers.get("x-death")
+    if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], Mapping):
+        return "the broker gave it up and does not say why"
+    latest = deaths[0]
+    word = str(latest.get("reason", ""))
+    what = _REASONS.get(word, word or "no reason given")
+    return f"{latest.get('queue', 'a queue')}: {what} ({latest.get('count', 1)} times)"

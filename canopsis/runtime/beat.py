@@ -1,0 +1,174 @@
+"""Beats: the periodic work of engines, one instance at a time, and the metrics of each instance.
+
+They run in a thread and on a connection of their own, so that long work (compaction) does not hold
+events up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from canopsis.core.event import routing_key
+from canopsis.errors import CanopsisError, StoreError, TransportError
+from canopsis.runtime.context import StoreContext
+from canopsis.runtime.contract import Effects, Engine, Outgoing, encode
+from canopsis.runtime.counters import Counters, Tally
+from canopsis.runtime.letters import letters
+from canopsis.runtime.selfmetrics import Reading, measured, perf_event
+from canopsis.runtime.sharing import Instance
+from canopsis.store import leases, write
+from canopsis.store.client import Store
+from canopsis.transport.connection import Connection, connect
+from canopsis.transport.publisher import ConfirmingPublisher
+from canopsis.transport.settings import AmqpSettings
+from canopsis.transport.topology import EVENTS, depth
+
+_LOG = logging.getLogger(__name__)
+
+FIRST_SECONDS = 2.0
+"""Wait before the first beat: a new site has figures of itself soon."""
+
+
+@dataclass(slots=True)
+class Beating:
+    """One engine's beat. ``queues`` tells which of its queues this instance reads now."""
+
+    engine: Engine
+    interval: float
+    queues: Callable[[], Iterable[str]] = tuple
+    due: float = 0.0
+    last: Reading = field(default_factory=lambda: Reading(time.monotonic(), Tally()))
+
+
+class Publishing:
+    """A connection that is made when something is to be published, and made again after a failure."""
+
+    def __init__(self, settings: AmqpSettings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._connection: Connection | None = None
+        self._publisher: ConfirmingPublisher | None = None
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Publish and wait for the confirms. Raises TransportError."""
+        if not messages:
+            return
+        publisher = self._ready()
+        for message in messages:
+            publisher.send(message.exchange, message.routing_key, message.body, mandatory=message.exchange == EVENTS)
+        publisher.flush()
+
+    def depth(self, queues: Iterable[str]) -> int:
+        """Return how many messages wait in ``queues``. Raises TransportError."""
+        return sum(depth(self.connection(), queue) or 0 for queue in queues)
+
+    def connection(self) -> Connection:
+        """Return the connection, made if it is not there. Raises TransportError."""
+        if self._connection is None or not self._connection.is_open:
+            self.close()
+            self._connection = connect(self._settings, self._name)
+        return self._connection
+
+    def idle(self) -> None:
+        """Take what the broker sent (heartbeats). Raises TransportError."""
+        if self._connection is not None:
+            self._connection.serve()
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._publisher = None
+
+    def _ready(self) -> ConfirmingPublisher:
+        connection = self.connection()
+        if self._publisher is None or not self._publisher.is_open:
+            self._publisher = ConfirmingPublisher(connection)
+        return self._publisher
+
+
+class Beats:
+    """The beats of one process."""
+
+    def __init__(
+        self, db: Store, publishing: Publishing, instance: Instance, counters: Counters, beatings: Sequence[Beating]
+    ) -> None:
+        self._db = db
+        self._publishing = publishing
+        self._instance = instance
+        self._counters = counters
+        self._beatings = beatings
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="beat", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first beat comes after two seconds."""
+        now = time.monotonic()
+        for beating in self._beatings:
+            beating.due = now + min(FIRST_SECONDS, beating.interval)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop and give the leases back; never raises."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+        try:
+            for beating in self._beatings:
+                leases.release_beat(self._db, beating.engine.name, self._instance.id)
+        except StoreError as error:
+            _LOG.warning("the beats' leases end by themselves: %s", error)
+        self._publishing.close()
+
+    def turn(self, now: float) -> None:
+        """Do what is due at ``now`` (seconds, monotonic). Raises CanopsisError: the next turn comes anyway."""
+        due = [beating for beating in self._beatings if beating.due <= now]
+        for beating in due:
+            beating.due = now + beating.interval
+        self._tell(due, now)
+        for beating in due:
+            name, holder = beating.engine.name, self._instance.id
+            if leases.take_beat(self._db, name, holder, max(2 * beating.interval, 10.0)):
+                self._beat(beating.engine)
+
+    def _beat(self, engine: Engine) -> None:
+        more = True
+        while more and not self._stop.is_set():
+            ctx = StoreContext(self._db)
+            effects = engine.beat(ctx.now, ctx)
+            self._carry_out(engine.name, effects, ctx.now)
+            more = effects.more
+
+    def _carry_out(self, name: str, effects: Effects, now: float) -> None:
+        dead = letters([(name, dead) for dead in effects.dead], now)
+        write.apply(self._db, effects.write | dead)
+        self._publishing.publish(effects.publish)
+
+    def _tell(self, due: Sequence[Beating], now: float) -> None:
+        messages = []
+        for beating in due:
+            name = beating.engine.name
+            after = Reading(now, self._counters.read(name))
+            values = measured(beating.last, after, self._publishing.depth(beating.queues()))
+            event = perf_event(name, self._instance.host, self._instance.number, time.time(), values)
+            messages.append(Outgoing(EVENTS, routing_key(event), encode(event)))
+            beating.last = after
+        self._publishing.publish(messages)
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._publishing.idle()
+                self.turn(time.monotonic())
+            except TransportError as error:
+                _LOG.debug("beat: %s", error)
+                self._publishing.close()
+            except CanopsisError as error:
+                _LOG.debug("beat: %s", error)
+            except Exception:  # noqa: BLE001 - a bug in one beat must not end all the others
+                _LOG.exception("a beat failed; the next one comes")
+            self._stop.wait(min(1.0, *(beating.interval for beating in self._beatings)))

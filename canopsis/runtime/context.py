@@ -1,0 +1,51 @@
+"""What engines read, answered by the database."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from canopsis.core.alarm import Alarm
+from canopsis.store import alarms, entities, filter_rules, metrics
+from canopsis.store.client import Store
+from canopsis.store.operations import Document
+
+MOST_DUE = 10_000
+"""Alarms resolved by one beat."""
+
+
+class StoreContext:
+    """The ``Context`` of one batch. Every method raises StoreError when the database does not answer."""
+
+    def __init__(self, db: Store, now: float | None = None) -> None:
+        self._db = db
+        self.now = time.time() if now is None else now
+
+    def new_id(self) -> str:
+        """Return a random id."""
+        return uuid.uuid4().hex
+
+    def open_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+        """See ``Context``."""
+        return alarms.open_alarms(self._db, entity_ids) if entity_ids else {}
+
+    def latest_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+        """See ``Context``."""
+        return alarms.latest(self._db, entity_ids)
+
+    def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:
+        """See ``Context``."""
+        return alarms.due_alarms(self._db, resolve_before, cancelled_before, MOST_DUE)
+
+    def known_entities(self, entity_ids: Sequence[str]) -> dict[str, Document]:
+        """See ``Context``."""
+        return entities.known(self._db, entity_ids) if entity_ids else {}
+
+    def filter_rules(self) -> list[Document]:
+        """See ``Context``."""
+        return filter_rules.enabled(self._db)
+
+    def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
+        """See ``Context``."""
+        return metrics.compactable(self._db, before, limit, after)

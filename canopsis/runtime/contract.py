@@ -1,0 +1,195 @@
+"""The contract of an engine: events in, effects out, as data.
+
+An engine never writes, publishes or acknowledges. It returns ``Effects``; the runner writes them,
+publishes with confirms and only then acknowledges. It reads through ``Context`` alone, so it is
+tested without a broker or a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import msgspec
+
+from canopsis.core.alarm import Alarm
+from canopsis.core.event import AnyEvent
+from canopsis.store.operations import Document, Writes, no_writes
+
+
+class Raw(Protocol):
+    """A message as it came: nothing decoded, nothing trusted. The transport's ``Delivery`` is one.
+
+    ``received`` is the broker's time of receipt in seconds (stable over redelivery), or None when
+    the broker does not stamp messages.
+    """
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def routing_key(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def message_id(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, object]: ...
+    @property
+    def received(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A raw message that did not come from the broker: one engine of a process wrote it to another."""
+
+    body: bytes
+    exchange: str = ""
+    routing_key: str = ""
+    content_type: str = "application/json"
+    message_id: str = ""
+    headers: Mapping[str, object] = field(default_factory=dict)
+    received: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What ``process`` gets: decoded events, or raw messages for an engine whose input is raw."""
+
+    events: Sequence[AnyEvent] = ()
+    raw: Sequence[Raw] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message for an exchange; ``body`` is JSON bytes."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """An event that a rule took out of the chain."""
+
+    event_id: str
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """What cannot be processed: the original bytes and why.
+
+    ``key`` is the same when the same message comes again, or empty when nothing tells.
+    """
+
+    body: bytes
+    reason: str
+    field: str = ""
+    key: str = ""
+    origin: Raw = Message(b"")
+
+    @classmethod
+    def of(cls, raw: Raw, reason: str, at: str = "", *, body: bytes | None = None, index: int = 0) -> Dead:
+        """Return the dead letter of ``raw``, or of its element ``index`` when ``body`` is given."""
+        stable = raw.message_id or ("" if raw.received is None else str(raw.received))
+        return cls(raw.body if body is None else body, reason, at, f"{stable}/{index}" if stable else "", raw)
+
+
+@dataclass(slots=True)
+class Effects:
+    """What follows from a batch. ``incoming = len(forward) + len(drop) + len(dead)`` holds.
+
+    ``incoming`` is set by engines whose input is raw: how many elements the messages had. ``more``
+    is for ``beat``: there is more to do, call again at once.
+    """
+
+    forward: list[AnyEvent] = field(default_factory=list)
+    publish: list[Outgoing] = field(default_factory=list)
+    write: Writes = field(default_factory=no_writes)
+    drop: list[Drop] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
+    incoming: int = 0
+    more: bool = False
+
+
+class Context(Protocol):
+    """What an engine may read. ``now`` is the time of this batch, in seconds since the epoch."""
+
+    now: float
+
+    def new_id(self) -> str:
+        """Return an id that nobody else has, for what nothing stable can be derived of."""
+        ...
+
+    def open_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+        """Return the open alarm of each entity that has one, by entity id."""
+        ...
+
+    def latest_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+        """Return the last alarm, open or resolved, of each entity that ever had one, by entity id."""
+        ...
+
+    def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:
+        """Return open alarms whose ``updated`` is older: OK ones, and cancelled ones."""
+        ...
+
+    def known_entities(self, entity_ids: Sequence[str]) -> dict[str, Document]:
+        """Return the stored entities among ``entity_ids``, by id."""
+        ...
+
+    def filter_rules(self) -> list[Document]:
+        """Return the enabled event filter rules, in order of ``priority``, then ``_id``."""
+        ...
+
+    def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
+        """Return up to ``limit`` raw metric documents older than ``before``, by entity and time.
+
+        ``after`` is the ``_id`` of the last document of the call before.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """One step of the chain. ``name`` is its section in ``etc/amqp2engines.conf``."""
+
+    name: str
+
+    def process(self, batch: Batch, ctx: Context) -> Effects:
+        """Return what follows from ``batch``; never raises for bad data (that is ``dead``)."""
+        ...
+
+    def beat(self, now: float, ctx: Context) -> Effects:
+        """Return periodic work; called each ``beat_interval``, on one instance at a time."""
+        ...
+
+    def forget(self, partitions: frozenset[int] | None) -> None:
+        """Drop what is remembered of ``partitions`` (None: everything): somebody else holds them."""
+        ...
+
+
+Input = Literal["events", "raw"]
+"""What an engine takes: ``events`` (partitioned, decoded) or ``raw`` (one queue, messages as they came)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """An engine as the registry knows it; ``make`` gets its options and the number of partitions."""
+
+    input: Input
+    make: Callable[[Mapping[str, object], int], Engine]
+
+
+Registry = Mapping[str, EngineKind]
+
+
+def encode(event: AnyEvent) -> bytes:
+    """Return the JSON of ``event`` as it travels between processes."""
+    return _ENCODER.encode(event)
+
+
+_ENCODER = msgspec.json.Encoder()

@@ -1,0 +1,209 @@
+"""The engines of one process, one after the other in memory: messages in, everything that follows out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from canopsis.core.event import AnyEvent
+from canopsis.errors import CanopsisError, StoreError
+from canopsis.runtime.contract import (
+    Batch,
+    Context,
+    Dead,
+    Drop,
+    Effects,
+    Engine,
+    Input,
+    Message,
+    Outgoing,
+    Raw,
+    encode,
+)
+from canopsis.runtime.counters import Tally
+from canopsis.runtime.settings import ChainSettings
+from canopsis.store.operations import Writes
+from canopsis.transport.codec import pack
+from canopsis.transport.topology import queue_name
+
+_LOG = logging.getLogger(__name__)
+
+Unit = AnyEvent | Raw
+"""The least that can be a dead letter of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An engine at its place: who gets what it lets through, in this process or by a queue."""
+
+    engine: Engine
+    input: Input
+    local: tuple[str, ...] = ()
+    remote: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.name
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All that follows from one batch: to be written, then published, then acknowledged.
+
+    ``hops`` are events for engines of other processes, by engine; ``dead`` and ``drop`` are by
+    the engine that said so.
+    """
+
+    write: Writes = field(default_factory=dict)
+    publish: list[Outgoing] = field(default_factory=list)
+    hops: dict[str, list[AnyEvent]] = field(default_factory=dict)
+    dead: list[tuple[str, Dead]] = field(default_factory=list)
+    drop: list[tuple[str, Drop]] = field(default_factory=list)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+
+class Pipeline:
+    """The engines of one process. For one thread."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = tuple(stages)
+        self._inputs = {stage.name: stage.input for stage in stages}
+
+    def run(self, batches: Mapping[str, Batch], ctx: Context) -> Outcome:
+        """Hand each batch to the engine it is for, and on from engine to engine.
+
+        An event that makes an engine raise becomes a dead letter, the others go on. Raises
+        StoreError when an engine could not read: nothing is remembered then, run again.
+        """
+        waiting = {name: Batch(list(batch.events), list(batch.raw)) for name, batch in batches.items()}
+        outcome = Outcome()
+        try:
+            for stage in self.stages:
+                batch = waiting.pop(stage.name, None)
+                if batch is not None and (batch.events or batch.raw):
+                    effects = self._process(stage, batch, ctx, outcome)
+                    self._hand_on(stage, effects, waiting, outcome)
+        except StoreError:
+            self.forget(None)
+            raise
+        return outcome
+
+    def forget(self, partitions: frozenset[int] | None) -> None:
+        """Have every engine forget ``partitions`` (None: all)."""
+        for stage in self.stages:
+            stage.engine.forget(partitions)
+
+    def _process(self, stage: Stage, batch: Batch, ctx: Context, outcome: Outcome) -> Effects:
+        began = time.perf_counter()
+        effects = _without_poison(stage, batch, ctx)
+        tally = Tally(
+            len(effects.forward) + len(effects.drop) + len(effects.dead),
+            len(effects.forward),
+            len(effects.drop),
+            len(effects.dead),
+            time.perf_counter() - began,
+        )
+        outcome.tallies.setdefault(stage.name, Tally()).add(tally)
+        return effects
+
+    def _hand_on(self, stage: Stage, effects: Effects, waiting: dict[str, Batch], outcome: Outcome) -> None:
+        for collection, operations in effects.write.items():
+            outcome.write.setdefault(collection, []).extend(operations)
+        outcome.publish += effects.publish
+        outcome.dead += [(stage.name, dead) for dead in effects.dead]
+        outcome.drop += [(stage.name, drop) for drop in effects.drop]
+        if not effects.forward:
+            return
+        for name in stage.local:
+            there = waiting.get(name) or Batch()
+            if self._inputs[name] == "events":
+                waiting[name] = Batch([*there.events, *effects.forward] if there.events else effects.forward)
+            else:
+                waiting[name] = Batch((), [*there.raw, *as_messages(name, effects.forward)])
+        for name in stage.remote:
+            outcome.hops.setdefault(name, []).extend(effects.forward)
+
+
+def stages_of(chain: ChainSettings, process: str, engines: Mapping[str, tuple[Engine, Input]]) -> list[Stage]:
+    """Return the stages of ``process``; ``engines`` are its engines and what each takes, by name."""
+    stages = []
+    for settings in chain.of_process(process):
+        engine, takes = engines[settings.name]
+        local = tuple(name for name in settings.next if name in engines)
+        remote = tuple(name for name in settings.next if name not in engines)
+        stages.append(Stage(engine, takes, local, remote))
+    return stages
+
+
+def as_messages(name: str, events: Sequence[AnyEvent]) -> list[Message]:
+    """Return ``events`` as messages for the engine ``name``, whose input is raw."""
+    return [Message(body, routing_key=queue_name(name)) for body in pack(map(encode, events))]
+
+
+def _without_poison(stage: Stage, batch: Batch, ctx: Context) -> Effects:
+    """Process ``batch``; whatever makes the engine raise is taken out and becomes a dead letter."""
+    answer = _attempt(stage, batch, ctx)
+    if isinstance(answer, Effects):
+        return answer
+    units: list[Unit] = [*batch.events, *batch.raw]
+    dead: list[Dead] = []
+    while not isinstance(answer, Effects):
+        place = _first_poison(stage, units, ctx)
+        error = _trial(stage, units[: place + 1], ctx)
+        reason = error if isinstance(error, Exception) else answer
+        _LOG.error("%s failed on one event, now a dead letter: %s", stage.name, reason, exc_info=reason)
+        dead.append(_dead_unit(stage, units.pop(place), reason))
+        answer = _trial(stage, units, ctx)
+    answer.dead += dead
+    answer.incoming += len(dead)
+    return answer
+
+
+def _first_poison(stage: Stage, units: Sequence[Unit], ctx: Context) -> int:
+    """Return the place of the last unit of the shortest beginning of ``units`` that fails."""
+    good, bad = 0, 1
+    while bad < len(units) and isinstance(_trial(stage, units[:bad], ctx), Effects):
+        good, bad = bad, min(2 * bad, len(units))
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if isinstance(_trial(stage, units[:middle], ctx), Effects):
+            good = middle
+        else:
+            bad = middle
+    return bad - 1
+
+
+def _trial(stage: Stage, units: Sequence[Unit], ctx: Context) -> Effects | Exception:
+    """Process ``units`` from a clean memory."""
+    stage.engine.forget(None)
+    if not units:
+        return Effects()
+    return _attempt(stage, Batch(raw=units) if stage.input == "raw" else Batch(events=units), ctx)  # type: ignore[arg-type]
+
+
+def _attempt(stage: Stage, batch: Batch, ctx: Context) -> Effects | Exception:
+    try:
+        effects = stage.engine.process(batch, ctx)
+        _check_balance(stage, batch, effects)
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a bug of one engine on one event must not stop the chain
+        return error
+    return effects
+
+
+def _check_balance(stage: Stage, batch: Batch, effects: Effects) -> None:
+    out = len(effects.forward) + len(effects.drop) + len(effects.dead)
+    incoming = effects.incoming if stage.input == "raw" else len(batch.events)
+    if out != incoming:
+        raise CanopsisError(f"{stage.name} took {incoming} events and answers for {out}")
+
+
+def _dead_unit(stage: Stage, unit: Unit, error: Exception) -> Dead:
+    reason = f"{stage.name} failed: {type(error).__name__}: {error}"
+    if isinstance(unit, AnyEvent):
+        return Dead(encode(unit), reason, key=unit.event_id)
+    return Dead.of(unit, reason)

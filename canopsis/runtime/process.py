@@ -1,0 +1,153 @@
+"""One engine process, from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+
+from canopsis.errors import StoreError
+from canopsis.runtime.beat import Beating, Beats, Publishing
+from canopsis.runtime.contract import Engine, Input, Registry
+from canopsis.runtime.counters import Counters
+from canopsis.runtime.health import Health
+from canopsis.runtime.pipeline import Pipeline, stages_of
+from canopsis.runtime.runner import Runner
+from canopsis.runtime.settings import ProcessSettings
+from canopsis.runtime.sharing import Instance, Lease
+from canopsis.store import client, migrations
+from canopsis.store.client import Store
+from canopsis.store.operations import Document
+
+_LOG = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 8.0
+"""How long a stopping process may finish its batch; what it could not goes back to the queues."""
+
+_START_PAUSE = 1.0
+_GARBAGE = 50_000
+"""Objects made and not freed before the youngest are looked through."""
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+def main(settings: ProcessSettings, registry: Registry) -> int:
+    """Run the engines of one process until SIGTERM or SIGINT; return 0.
+
+    Waits for the database and the broker however long they are away. Raises ConfigError when the
+    chain cannot work.
+    """
+    settings.chain.check(registry)
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    stop = threading.Event()
+    # Blocked here and in every thread to come, taken by one that does nothing else: a handler would
+    # run in the middle of whatever holds the lock of ``stop``.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    threading.Thread(target=_await_signal, args=(stop,), name="signals", daemon=True).start()
+    _spare_the_collector()
+    with client.opened(settings.store) as db:
+        Process(settings, registry, db, stop).run()
+    return 0
+
+
+class Process:
+    """The parts of one engine process, put together. ``host`` is its name in leases and metrics."""
+
+    def __init__(
+        self, settings: ProcessSettings, registry: Registry, db: Store, stop: threading.Event, host: str = ""
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._stop = stop
+        self._instance = Instance(settings.process, host or socket.gethostname(), settings.instance)
+        self._engines = make_engines(settings, registry)
+        self._health = Health()
+        self.counters = Counters(tuple(self._engines))
+        pipeline = Pipeline(stages_of(settings.chain, settings.process, self._engines))
+        self._runner = Runner(
+            settings, registry, pipeline=pipeline, db=db, counters=self.counters, health=self._health, stop=stop
+        )
+        shared = self._runner.intake.shared_partitions
+        self._lease = Lease(db, self._instance, shared, self._facts)
+        self._beats = self._make_beats()
+
+    def run(self) -> None:
+        """Work until ``stop`` is set, then give leases back."""
+        self._health.say(f"starting {', '.join(self._engines)}")
+        if not self._await_database():
+            return
+        self._lease.start()
+        self._beats.start()
+        try:
+            self._runner.run(self._lease)
+        finally:
+            self._runner.close()
+            self._beats.end()
+            self._lease.end()
+            self._health.say("stopped")
+
+    def _await_database(self) -> bool:
+        """Wait until the database answers and has its shape; False once ``stop`` is set."""
+        while not self._stop.is_set():
+            try:
+                if migrations.version(self._db) == migrations.VERSION:
+                    self._lease.announce()
+                    return True
+                self._health.say("waiting for the database's migration: run canopsis migrate")
+            except StoreError as error:
+                self._health.say(f"waiting for the database: {error}")
+            self._stop.wait(_START_PAUSE)
+        return False
+
+    def _make_beats(self) -> Beats:
+        chain, name = self._settings.chain, f"{self._settings.process} beat"
+        intake, runner = self._runner.intake, self._runner
+        beating = [
+            Beating(
+                engine,
+                chain.engine(engine.name).beat_interval,
+                lambda engine=engine: intake.queues(engine.name, runner.partitions),  # type: ignore[misc]
+            )
+            for engine, _ in self._engines.values()
+        ]
+        return Beats(self._db, Publishing(self._settings.amqp, name), self._instance, self.counters, beating)
+
+    def _facts(self) -> Document:
+        return {
+            "pid": os.getpid(),
+            "engines": list(self._engines),
+            "partitions": sorted(self._runner.partitions),
+            "counters": self.counters.documents(),
+            "state": self._health.state,
+        }
+
+
+def make_engines(settings: ProcessSettings, registry: Registry) -> dict[str, tuple[Engine, Input]]:
+    """Return the engines of the process and what each takes, by name."""
+    chain = settings.chain
+    engines = {}
+    for own in chain.of_process(settings.process):
+        kind = registry[own.name]
+        engines[own.name] = (kind.make(own.options, chain.partitions), kind.input)
+    return engines
+
+
+def _spare_the_collector() -> None:
+    """Look for garbage in circles less often: batches make many objects, and hardly any circle."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 20)
+
+
+def _await_signal(stop: threading.Event) -> None:
+    signal.sigwait(_STOPPING)
+    stop.set()
+    if not threading.Event().wait(DRAIN_SECONDS):
+        _LOG.warning("not finished within %s s: what is not acknowledged goes back to the queues", DRAIN_SECONDS)
+        logging.shutdown()
+        os._exit(0)

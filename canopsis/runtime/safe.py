@@ -1,0 +1,132 @@
+"""Writing to the database until it is done, however long the database is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent import futures
+from functools import partial
+
+import msgspec
+
+from canopsis.errors import Fenced, InputError, StoreError
+from canopsis.runtime.contract import Dead
+from canopsis.runtime.health import Health
+from canopsis.store import alarms, client, dead_letters, write
+from canopsis.store.client import Store
+from canopsis.store.operations import Delete, Document, Insert, Operation, Writes
+
+_LOG = logging.getLogger(__name__)
+
+_PARALLEL = 4
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+
+
+class SafeStore:
+    """The database, as the runner uses it. ``alive`` is called between tries; it raises to break off."""
+
+    def __init__(self, db: Store, stop: threading.Event, health: Health) -> None:
+        self._db = db
+        self._stop = stop
+        self._health = health
+        # The database works on one collection while another is encoded here.
+        self._pool = futures.ThreadPoolExecutor(_PARALLEL, "write")
+
+    def write(self, writes: Writes, alive: Callable[[], object]) -> list[tuple[str, Dead]] | None:
+        """Do all ``writes``, trying again until the database took them; None once ``stop`` is set.
+
+        Returns the documents that the database cannot hold, as dead letters; the others are
+        written. Raises Fenced.
+        """
+        problem = ""
+        while True:
+            try:
+                problem = problem or _refusal(partial(self._all, writes))
+                return self._one_by_one(writes, problem) if problem else []
+            except Fenced:
+                raise
+            except StoreError as error:
+                if not self.wait(error, alive):
+                    return None
+
+    def wait(self, error: StoreError, alive: Callable[[], object]) -> bool:
+        """Wait until a primary answers; False once ``stop`` is set."""
+        self._health.say(f"waiting for the database: {error}")
+        pause = _FIRST_PAUSE
+        while not self._stop.wait(pause):
+            alive()
+            try:
+                client.ping(self._db)
+            except StoreError:
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            self._health.say("running")
+            return True
+        return False
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _all(self, writes: Writes) -> None:
+        """Do all ``writes``: alarms first, for their guard may forbid the rest; then the others at once."""
+        parts = [{name: operations} for name, operations in writes.items() if name != alarms.COLLECTION]
+        if alarms.COLLECTION in writes:
+            write.apply(self._db, {alarms.COLLECTION: writes[alarms.COLLECTION]})
+        others = [self._pool.submit(write.apply, self._db, part) for part in parts[:-1]]
+        try:
+            for part in parts[-1:]:
+                write.apply(self._db, part)
+        finally:
+            futures.wait(others)
+        for other in others:
+            other.result()
+
+    def _one_by_one(self, writes: Writes, why: str) -> list[tuple[str, Dead]]:
+        _LOG.warning("one of the documents cannot be written: %s", why)
+        bad = []
+        for collection, operations in writes.items():
+            for operation in operations:
+                problem = self._problem(collection, operation)
+                if problem and collection == dead_letters.COLLECTION:
+                    # Made to fit: the server refuses everything, and nothing may be acknowledged.
+                    raise StoreError(f"dead letters cannot be written: {problem}")
+                if problem:
+                    bad.append((collection, _dead_document(operation, problem)))
+        return bad
+
+    def _problem(self, collection: str, operation: Operation) -> str:
+        """Return why ``operation`` cannot be written, or an empty text. Raises Fenced, StoreError."""
+        if isinstance(operation, Insert):
+            try:
+                write.check_encodable(operation.document)
+            except InputError as error:
+                return str(error)
+        return _refusal(partial(write.apply, self._db, {collection: [operation]}))
+
+
+def _refusal(work: Callable[[], object]) -> str:
+    """Do ``work``; return why BSON or the server refuses a document, an empty text when none was. Raises StoreError."""
+    try:
+        work()
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - pymongo, BSON and the server say it in a dozen ways
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _dead_document(operation: Operation, problem: str) -> Dead:
+    document: Document = {} if isinstance(operation, Delete) else _content(operation)
+    try:
+        body = msgspec.json.encode(document, enc_hook=repr)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        body = repr(document).encode("utf-8", "backslashreplace")
+    return Dead(body, f"the database cannot hold this document: {problem}")
+
+
+def _content(operation: Operation) -> Document:
+    if isinstance(operation, Insert):
+        return operation.document
+    return {} if isinstance(operation, Delete) else {"_id": operation.id, **operation.change}

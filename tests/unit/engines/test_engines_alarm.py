@@ -1,0 +1,300 @@
+"""The alarm engine: memory, one guarded write an alarm a batch, alerts, and what a repeat does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from engines_fakes import NOW, FakeContext, event
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canopsis.core.alarm import Alarm
+from canopsis.core.entity import partition_of
+from canopsis.core.event import AnyEvent, Resolve, decode, normalise
+from canopsis.engines import alarm as alarm_module
+from canopsis.engines.alarm import AlarmEngine
+from canopsis.errors import StoreError
+from canopsis.runtime.contract import Batch, Effects, Outgoing
+from canopsis.store.operations import Guarded, Insert, Operation
+
+PARTITIONS = 8
+
+
+def engine(**options: object) -> AlarmEngine:
+    return AlarmEngine(options, PARTITIONS)
+
+
+def check(state: int, at: float, name: str = "", component: str = "web", **fields: Any) -> AnyEvent:
+    return event(component, state=state, timestamp=NOW - 1000 + at, event_id=name or f"{component}-{at:g}", **fields)
+
+
+def writes(effects: Effects) -> list[Operation]:
+    return effects.write.get("alarms", [])
+
+
+def told(effects: Effects) -> list[dict[str, Any]]:
+    assert all(message.exchange == "canopsis.alerts" for message in effects.publish)
+    return [json.loads(message.body) for message in effects.publish]
+
+
+class Database:
+    """Takes the writes of the engine as MongoDB would, with its guards."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Any]] = {}
+
+    def apply(self, effects: Effects) -> None:
+        ids = [op.document["_id"] if isinstance(op, Insert) else op.id for op in writes(effects)]
+        assert len(set(ids)) == len(ids), "one write an alarm a batch"
+        for operation in sorted(writes(effects), key=lambda op: isinstance(op, Insert)):
+            if isinstance(operation, Insert):
+                self._insert(operation.document)
+            else:
+                assert isinstance(operation, Guarded)
+                self._update(operation)
+
+    def context(self) -> FakeContext:
+        found = [msgspec.convert(document, Alarm) for document in self.documents.values() if document["open"]]
+        return FakeContext(alarms={alarm.entity_id: alarm for alarm in found})
+
+    def _insert(self, document: dict[str, Any]) -> None:
+        if document["_id"] in self.documents:
+            return
+        others = [found for found in self.documents.values() if found["entity_id"] == document["entity_id"]]
+        assert not (document["open"] and any(found["open"] for found in others)), "one open alarm an entity"
+        self.documents[document["_id"]] = json.loads(json.dumps(document))
+
+    def _update(self, operation: Guarded) -> None:
+        document = self.documents[operation.id]
+        assert document["rev"] == operation.rev, "the guard"
+        document.update(operation.change.get("$set", {}))
+        document["steps"] += operation.change.get("$push", {}).get("steps", {}).get("$each", [])
+        document["rev"] += 1
+
+
+def test_quiet_check_writes_nothing_and_is_read_once() -> None:
+    alarms, ctx = engine(), FakeContext()
+    for at in range(3):
+        effects = alarms.process(Batch([check(0, at)]), ctx)
+        assert (effects.write, effects.publish, len(effects.forward)) == ({}, [], 1)
+    assert ctx.reads == [("open_alarms", "component:web")]
+
+
+def test_first_problem_is_inserted_and_told() -> None:
+    effects = engine().process(Batch([check(2, 0, output="down")]), FakeContext())
+    (insert,) = writes(effects)
+    assert isinstance(insert, Insert)
+    document = insert.document
+    assert (document["state"], document["open"], document["rev"]) == (2, True, 1)
+    assert [step["type"] for step in document["steps"]] == ["stateinc", "statusinc"]
+    assert [alert["kind"] for alert in told(effects)] == ["opened"]
+    assert effects.publish[0].routing_key == "nagios.central.check.component.web"
+
+
+def test_repeat_of_an_open_alarm_writes_and_tells_nothing() -> None:
+    alarms, ctx = engine(), FakeContext()
+    alarms.process(Batch([check(2, 0)]), ctx)
+    effects = alarms.process(Batch([check(2, 1), check(2, 2)]), ctx)
+    assert (effects.write, effects.publish) == ({}, [])
+
+
+def test_several_changes_of_a_batch_are_one_guarded_write() -> None:
+    database, alarms = Database(), engine()
+    database.apply(alarms.process(Batch([check(2, 0)]), database.context()))
+    effects = alarms.process(Batch([check(1, 1), check(3, 2), check(0, 3)]), FakeContext())
+    (update,) = writes(effects)
+    assert isinstance(update, Guarded)
+    assert update.rev == 1
+    assert len(update.change["$push"]["steps"]["$each"]) == 4
+    assert update.change["$set"]["state"] == 0
+    assert [alert["state"] for alert in told(effects)] == [1, 3, 0]
+    database.apply(effects)
+    later = alarms.process(Batch([check(2, 4)]), FakeContext())
+    (second,) = writes(later)
+    assert isinstance(second, Guarded)
+    assert second.rev == 2
+
+
+def test_opened_and_changed_in_one_batch_is_one_insert() -> None:
+    effects = engine().process(Batch([check(2, 0), check(1, 1)]), FakeContext())
+    (insert,) = writes(effects)
+    assert isinstance(insert, Insert)
+    assert (insert.document["state"], insert.document["rev"]) == (1, 1)
+    assert len(insert.document["steps"]) == 3
+
+
+def test_replayed_event_is_told_again_and_not_written() -> None:
+    alarms, ctx = engine(), FakeContext()
+    first = alarms.process(Batch([check(2, 0)]), ctx)
+    again = alarms.process(Batch([check(2, 0)]), ctx)
+    assert again.write == {}
+    assert told(again) == told(first)
+
+
+def test_last_event_of_silent_repeats_goes_along_with_the_next_write() -> None:
+    alarms, ctx = engine(), FakeContext()
+    alarms.process(Batch([check(2, 0), check(2, 7)]), ctx)
+    ack = event("web", event_type="ack", event_id="a", timestamp=NOW - 1000 + 8, author="me", output="on it")
+    (update,) = writes(alarms.process(Batch([ack]), ctx))
+    assert isinstance(update, Guarded)
+    assert update.change["$set"]["last_event"] == NOW - 1000 + 7
+    assert update.change["$set"]["ack"]["author"] == "me"
+
+
+def test_resolved_and_opened_again_in_one_batch_are_two_alarms() -> None:
+    database, alarms = Database(), engine(resolve_delay=10)
+    database.apply(alarms.process(Batch([check(2, 0), check(0, 1)]), database.context()))
+    resolve = event("web", event_type="resolve", timestamp=NOW - 1000 + 20, event_id="r")
+    effects = alarms.process(Batch([resolve, check(2, 21)]), FakeContext())
+    assert {type(operation) for operation in writes(effects)} == {Guarded, Insert}
+    database.apply(effects)
+    assert sorted(document["open"] for document in database.documents.values()) == [False, True]
+    assert [alert["kind"] for alert in told(effects)] == ["resolved", "opened"]
+
+
+def test_a_resolve_that_comes_again_is_told_again() -> None:
+    database, alarms = Database(), engine(resolve_delay=10)
+    database.apply(alarms.process(Batch([check(2, 0), check(0, 1)]), database.context()))
+    resolve = event("web", event_type="resolve", timestamp=NOW - 1000 + 20, event_id="r")
+    first = alarms.process(Batch([resolve]), FakeContext())
+    database.apply(first)
+    ctx = database.context()
+    ctx.resolved = [msgspec.convert(document, Alarm) for document in database.documents.values()]
+    again = engine(resolve_delay=10).process(Batch([resolve]), ctx)
+    assert again.write == {}
+    assert told(again) == told(first)
+    other = event("web", event_type="resolve", timestamp=NOW - 1000 + 21, event_id="other")
+    assert engine(resolve_delay=10).process(Batch([other]), ctx).publish == []
+
+
+def test_perf_and_log_events_are_not_looked_at() -> None:
+    ctx = FakeContext()
+    events = [event("web", event_type=kind) for kind in ("perf", "log")]
+    assert engine().process(Batch(events), ctx) == Effects(forward=events)
+    assert ctx.reads == []
+
+
+def test_one_read_for_all_unknown_entities_of_a_batch() -> None:
+    ctx = FakeContext()
+    engine().process(Batch([check(0, 0, component=name) for name in "cab"]), ctx)
+    assert ctx.reads == [("open_alarms", "component:a", "component:b", "component:c")]
+
+
+def test_lost_database_leaves_nothing_remembered() -> None:
+    alarms, ctx = engine(), FakeContext(away=True)
+    with pytest.raises(StoreError):
+        alarms.process(Batch([check(2, 0)]), ctx)
+    ctx.away = False
+    assert len(writes(alarms.process(Batch([check(2, 0)]), ctx))) == 1
+
+
+def test_forgets_a_partition_only() -> None:
+    alarms, ctx = engine(), FakeContext()
+    components = [f"c{number}" for number in range(30)]
+    events = [check(0, 0, component=name) for name in components]
+    alarms.process(Batch(events), ctx)
+    alarms.forget(frozenset({3}))
+    ctx.reads.clear()
+    alarms.process(Batch(events), ctx)
+    gone = sorted(f"component:{name}" for name in components if partition_of(f"component:{name}", PARTITIONS) == 3)
+    assert ctx.reads == [("open_alarms", *gone)]
+    alarms.forget(None)
+    alarms.process(Batch(events), ctx)
+    assert len(ctx.reads[-1]) == 31
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarm_module, "MOST_REMEMBERED", 2)
+    alarms, ctx = engine(), FakeContext()
+    for name in ("a", "b"):
+        alarms.process(Batch([check(0, 0, component=name)]), ctx)
+    alarms.process(Batch([check(0, 0, component="a"), check(0, 0, component="c")]), ctx)
+    assert ctx.reads[-1] == ("open_alarms", "component:a", "component:c")
+
+
+def test_beat_publishes_a_resolve_event_for_each_alarm_that_is_due() -> None:
+    database = Database()
+    disk = check(2, 0, resource="disk", source_type="resource")
+    database.apply(engine().process(Batch([check(2, 0), disk]), database.context()))
+    ctx = FakeContext(due=list(database.context().alarms.values()))
+    effects = engine(resolve_delay=30, cancel_resolve_delay=90).beat(NOW, ctx)
+    assert ctx.reads == [("due_alarms", NOW - 30, NOW - 90)]
+    assert effects.more is False
+    events = [normalise(decode(message.body)[0], NOW) for message in effects.publish]
+    assert all(isinstance(resolve, Resolve) for resolve in events)
+    assert {resolve.entity_id for resolve in events} == {"component:web", "resource:web/disk"}
+    assert {message.routing_key for message in effects.publish} == {
+        "nagios.central.resolve.component.web",
+        "nagios.central.resolve.resource.web.disk",
+    }
+    assert all(isinstance(message, Outgoing) and message.exchange == "canopsis.events" for message in effects.publish)
+
+
+def test_delays_are_options() -> None:
+    database, alarms = Database(), engine(resolve_delay="5")
+    database.apply(alarms.process(Batch([check(2, 0), check(0, 1)]), database.context()))
+    early = event("web", event_type="resolve", timestamp=NOW - 1000 + 5, event_id="early")
+    late = event("web", event_type="resolve", timestamp=NOW - 1000 + 7, event_id="late")
+    assert alarms.process(Batch([early]), FakeContext()).write == {}
+    assert len(writes(alarms.process(Batch([late]), FakeContext()))) == 1
+
+
+KINDS = st.sampled_from(["check0", "check1", "check2", "ack", "ackremove", "cancel", "uncancel", "comment", "resolve"])
+
+
+def story(kinds: list[tuple[str, str]]) -> list[AnyEvent]:
+    """Return events of two entities, a minute apart."""
+    events = []
+    for at, (component, kind) in enumerate(kinds):
+        fields: dict[str, Any] = {"timestamp": NOW - 90_000 + 60 * at, "event_id": f"s{at}", "output": f"o{at % 3}"}
+        if kind.startswith("check"):
+            fields |= {"state": int(kind[-1])}
+        else:
+            fields |= {"event_type": kind, "author": "me"}
+        events.append(event(component, **fields))
+    return events
+
+
+STORIES = st.lists(st.tuples(st.sampled_from(["web", "db"]), KINDS), max_size=25).map(story)
+
+
+def run(events: list[AnyEvent], cuts: set[int]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Process ``events`` in batches that end at ``cuts``; return what is stored and told."""
+    database, alarms, alerts = Database(), engine(), []
+    begin = 0
+    for end in [*sorted(cut for cut in cuts if cut < len(events)), len(events)]:
+        effects = alarms.process(Batch(events[begin:end]), database.context())
+        database.apply(effects)
+        alerts += told(effects)
+        begin = end
+    return database.documents, alerts
+
+
+def without_rev(documents: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    # Batches of other sizes write more or fewer times, and move ``last_event`` along at other times.
+    return {
+        name: {key: value for key, value in document.items() if key not in {"rev", "last_event", "written_by"}}
+        for name, document in documents.items()
+    }
+
+
+@given(STORIES, st.sets(st.integers(1, 24)))
+def test_batches_change_nothing(events: list[AnyEvent], cuts: set[int]) -> None:
+    one_by_one, alerts = run(events, set(range(25)))
+    batched, same_alerts = run(events, cuts)
+    assert without_rev(batched) == without_rev(one_by_one)
+    assert same_alerts == alerts
+
+
+@given(STORIES, st.integers(1, 25))
+def test_redelivery_after_a_crash_changes_nothing(events: list[AnyEvent], crash: int) -> None:
+    """A crash after the write and before the acknowledge: what was done is delivered again to a new engine."""
+    database, alarms = Database(), engine()
+    database.apply(alarms.process(Batch(events[:crash]), database.context()))
+    restarted = engine()
+    database.apply(restarted.process(Batch(events), database.context()))
+    straight, _ = run(events, {crash})
+    assert without_rev(database.documents) == without_rev(straight)

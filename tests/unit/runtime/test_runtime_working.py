@@ -1,0 +1,602 @@
+"""Safe writes, the runner's order, leases and beats, over handed-in servers."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+from runtime_fakes import (
+    NOW,
+    FakeEngine,
+    FakePublisher,
+    FakePublishing,
+    FakeWrite,
+    check,
+    delivery,
+    forward,
+    registry_of,
+)
+
+from canopsis.core.event import decode
+from canopsis.errors import Fenced, StoreError, TransportError
+from canopsis.runtime import beat, context, process, runner, safe, sharing
+from canopsis.runtime.beat import Beating, Beats
+from canopsis.runtime.context import StoreContext
+from canopsis.runtime.contract import Batch, Context, Dead, Effects, Outgoing, encode
+from canopsis.runtime.counters import Counters, Tally
+from canopsis.runtime.health import Health
+from canopsis.runtime.outbox import Outbox
+from canopsis.runtime.pipeline import Pipeline, Stage
+from canopsis.runtime.runner import Runner
+from canopsis.runtime.safe import SafeStore
+from canopsis.runtime.settings import ChainSettings, EngineSettings, ProcessSettings
+from canopsis.runtime.sharing import Instance, Lease
+from canopsis.store.operations import Delete, Insert, Upsert, Writes
+from canopsis.store.settings import StoreSettings
+from canopsis.transport.settings import AmqpSettings
+
+DB: Any = object()
+WRITES: Writes = {"things": [Insert({"_id": 1}), Insert({"_id": 2})]}
+REGISTRY = registry_of(cleaner_events="raw", context="events", alarm="events")
+CHAIN = ChainSettings(
+    (
+        EngineSettings("cleaner_events", "cleaner", ("context",)),
+        EngineSettings("context", "worker", ("alarm",)),
+        EngineSettings("alarm", "alarm"),
+    ),
+    partitions=2,
+)
+WHO = Instance("worker", "host1", 1)
+
+
+class Servers:
+    """The database as the modules of the runtime see it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.write = FakeWrite()
+        self.pings = 0
+        self.fail(self.write)
+        monkeypatch.setattr(safe.client, "ping", self._ping)
+        self.absent = 0
+
+    def fail(self, write: FakeWrite) -> None:
+        self.write = write
+        for module in (safe, beat):
+            self._patch.setattr(module.write, "apply", write.apply)
+
+    def _ping(self, _db: object) -> None:
+        self.pings += 1
+        if self.pings <= self.absent:
+            raise StoreError("still away")
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
+    return Servers(monkeypatch)
+
+
+def nothing() -> None:
+    """Nobody minds."""
+
+
+def safe_store(stop: threading.Event | None = None) -> SafeStore:
+    return SafeStore(DB, stop or threading.Event(), Health())
+
+
+class TestSafeStore:
+    def test_writes_are_done_once(self, servers: Servers) -> None:
+        assert safe_store().write(WRITES, nothing) == []
+        assert servers.write.applied == [WRITES]
+
+    def test_a_lost_database_is_waited_for_with_the_same_writes(self, servers: Servers) -> None:
+        servers.fail(FakeWrite(StoreError("away"), StoreError("away again")))
+        servers.absent = 2
+        alive: list[int] = []
+        assert safe_store().write(WRITES, lambda: alive.append(1)) == []
+        assert servers.write.applied == [WRITES]
+        assert (servers.write.tries, servers.pings) == (3, 4)
+        assert len(alive) == 4, "the broker is looked after while waiting"
+
+    def test_a_stop_ends_the_wait(self, servers: Servers) -> None:
+        servers.fail(FakeWrite(*[StoreError("away")] * 9))
+        stop = threading.Event()
+        stop.set()
+        assert safe_store(stop).write(WRITES, nothing) is None
+
+    def test_a_lost_broker_ends_the_wait(self, servers: Servers) -> None:
+        servers.fail(FakeWrite(StoreError("away")))
+
+        def lost() -> None:
+            raise TransportError("lost")
+
+        with pytest.raises(TransportError):
+            safe_store().write(WRITES, lost)
+
+    def test_a_fence_comes_out_at_once(self, servers: Servers) -> None:
+        servers.fail(FakeWrite(Fenced("missed")))
+        with pytest.raises(Fenced):
+            safe_store().write(WRITES, nothing)
+        assert servers.pings == 0
+
+    def test_alarms_are_written_first_and_the_rest_at_once(self, servers: Servers) -> None:
+        together = threading.Barrier(3, timeout=10)
+        first: list[Any] = []
+
+        def refuse(operation: Any) -> None:
+            first.append(operation.id)
+            if operation.id != "alarm":
+                together.wait()
+
+        servers.write.refuse = refuse
+        writes: Writes = {name: [Delete(name[:-1])] for name in ("entities", "alarms", "metrics", "events")}
+        assert safe_store().write(writes, nothing) == []
+        assert first[0] == "alarm"
+        assert sorted(first[1:]) == ["entitie", "event", "metric"]
+
+    def test_a_fence_keeps_the_rest_from_being_written(self, servers: Servers) -> None:
+        servers.write.refuse = lambda op: Fenced("missed") if op.id == "alarm" else None
+        with pytest.raises(Fenced):
+            safe_store().write({"events": [Delete("e")], "alarms": [Delete("alarm")]}, nothing)
+        assert servers.write.tries == 1
+
+    @pytest.mark.parametrize("lost", ["events", "metrics", "entities"])
+    def test_one_lost_collection_is_written_again_with_all(self, servers: Servers, lost: str) -> None:
+        failures = {lost: [StoreError("away")]}
+        servers.write.refuse = lambda op: failures.get(op.id, []).pop() if failures.get(op.id) else None
+        writes: Writes = {name: [Delete(name)] for name in ("entities", "metrics", "events")}
+        assert safe_store().write(writes, nothing) == []
+        assert {name for applied in servers.write.applied for name in applied} == set(writes)
+        assert servers.write.tries == 6
+
+    def test_the_wait_is_said_and_its_end(self, servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        servers.fail(FakeWrite(StoreError("no route")))
+        safe_store().write(WRITES, nothing)
+        assert [record.message for record in caplog.records] == ["waiting for the database: no route", "running"]
+
+    def test_one_document_that_bson_cannot_hold_is_taken_out(self, servers: Servers) -> None:
+        def refuse(operation: Any) -> Exception | None:
+            return OverflowError("8-byte ints") if operation.document.get("n") else None
+
+        servers.write.refuse = refuse
+        writes: Writes = {"things": [Insert({"_id": 1}), Insert({"_id": 2, "n": 1 << 70}), Insert({"_id": 3})]}
+        bad = safe_store().write(writes, nothing)
+        assert bad is not None
+        ((where, dead),) = bad
+        assert where == "things"
+        assert "cannot hold" in dead.reason
+        assert b"1180591620717411303424" in dead.body
+        assert [one["things"][0].document["_id"] for one in servers.write.applied] == [1, 3]  # type: ignore[union-attr]
+
+    def test_one_document_that_the_server_refuses_is_taken_out(self, servers: Servers) -> None:
+        servers.write.refuse = lambda op: ValueError("code 121") if getattr(op, "id", None) == "bad" else None
+        writes: Writes = {"things": [Upsert("bad", {"$set": {"a": 1}}), Delete("gone")]}
+        bad = safe_store().write(writes, nothing)
+        assert bad is not None
+        assert [(b'"_id":"bad"' in dead.body, "code 121" in dead.reason) for _, dead in bad] == [(True, True)]
+
+    def test_a_document_that_json_cannot_hold_is_still_told(self, servers: Servers) -> None:
+        servers.write.refuse = lambda _op: TypeError("no")
+        loop: dict[str, Any] = {"_id": 1}
+        loop["self"] = loop
+        bad = safe_store().write({"things": [Insert(loop)]}, nothing)
+        assert bad is not None
+        assert bad[0][1].body
+
+    def test_a_dead_letter_that_is_refused_is_waited_for(self, servers: Servers) -> None:
+        refusals = [OSError("no space left")] * 4
+        servers.write.refuse = lambda _op: refusals.pop() if refusals else None
+        letter: Writes = {"dead_letters": [Insert({"_id": 1, "reason": "r"})]}
+        assert safe_store().write(letter, nothing) == []
+        assert servers.write.applied == [letter]
+        assert servers.pings == 3
+
+    def test_losing_the_database_in_the_middle_begins_again(self, servers: Servers) -> None:
+        failures = iter([StoreError("away")])
+
+        def refuse(operation: Any) -> Exception | None:
+            if operation.document["_id"] == "bad":
+                return ValueError("bad")
+            return next(failures, None) if servers.write.tries > 1 else None
+
+        servers.write.refuse = refuse
+        bad = safe_store().write({"things": [Insert({"_id": 1}), Insert({"_id": "bad"})]}, nothing)
+        assert bad is not None
+        assert len(bad) == 1
+        assert servers.pings == 1
+
+
+class Work:
+    """A runner with one engine, and what it publishes through."""
+
+    def __init__(self, engine: FakeEngine, publisher: FakePublisher | None = None) -> None:
+        self.stop = threading.Event()
+        self.engine = engine
+        self.publisher = publisher or FakePublisher()
+        self.outbox = Outbox(self.publisher, REGISTRY, 2)  # type: ignore[arg-type]
+        self.counters = Counters(("context",))
+        self.runner = Runner(
+            ProcessSettings("worker", CHAIN, AmqpSettings(), StoreSettings()),
+            REGISTRY,
+            pipeline=Pipeline([Stage(engine, "events", (), ("alarm",))]),
+            db=DB,
+            counters=self.counters,
+            health=Health(),
+            stop=self.stop,
+        )
+
+    def handle(self, *components: str) -> Any:
+        body = b"[" + b",".join(encode(check(name)) for name in components) + b"]"
+        taken = self.runner.intake.take([delivery("Engine_context.00", body)])
+        return self.runner.handle(taken, self.outbox, nothing)
+
+
+def writing(batch: Batch, ctx: Context) -> Effects:
+    effects = forward(batch, ctx)
+    effects.write = dict(WRITES)
+    return effects
+
+
+class TestRunner:
+    def test_written_before_published(self, servers: Servers) -> None:
+        work = Work(FakeEngine("context", writing))
+        order: list[str] = []
+        servers.write.refuse = lambda _op: order.append("write")  # type: ignore[func-returns-value]
+        send = work.publisher.send
+        work.publisher.send = lambda *a, **k: (order.append("send"), send(*a, **k))[0]  # type: ignore[assignment,func-returns-value]
+        outcome = work.handle("a")
+        assert order == ["write", "write", "send"]
+        assert outcome.tallies["context"].incoming == 1
+
+    def test_nothing_is_published_when_the_write_is_fenced(self, servers: Servers) -> None:
+        servers.fail(FakeWrite(Fenced("missed")))
+        work = Work(FakeEngine("context", writing))
+        with pytest.raises(Fenced):
+            work.handle("a")
+        assert work.publisher.sent == []
+
+    def test_a_stop_while_the_database_is_away_leaves_the_batch_to_others(self, servers: Servers) -> None:
+        servers.fail(FakeWrite(StoreError("away")))
+        work = Work(FakeEngine("context", writing))
+        work.stop.set()
+        assert work.handle("a") is None
+        assert work.publisher.sent == []
+
+    def test_an_engine_that_cannot_read_is_asked_again_with_a_clean_memory(self, servers: Servers) -> None:
+        failures = iter([StoreError("away"), StoreError("away")])
+
+        def act(batch: Batch, ctx: Context) -> Effects:
+            for failure in failures:
+                raise failure
+            return forward(batch, ctx)
+
+        work = Work(FakeEngine("context", act))
+        assert work.handle("a") is not None
+        assert len(work.engine.batches) == 3
+        assert work.engine.forgotten == [None, None]
+        assert servers.pings == 2
+
+    def test_dead_letters_are_written_with_the_rest(self, servers: Servers) -> None:
+        def act(batch: Batch, _ctx: Context) -> Effects:
+            return Effects(dead=[Dead(b"x", "bad") for _ in batch.events])
+
+        Work(FakeEngine("context", act)).handle("a")
+        (written,) = servers.write.applied
+        assert [operation.document["reason"] for operation in written["dead_letters"]] == ["bad"]  # type: ignore[union-attr]
+
+    def test_a_document_that_cannot_be_written_throws_memory_away(self, servers: Servers) -> None:
+        servers.write.refuse = lambda op: ValueError("no") if op.document["_id"] == 2 else None
+        work = Work(FakeEngine("context", writing))
+        assert work.handle("a") is not None
+        assert work.engine.forgotten == [None]
+        assert "dead_letters" in servers.write.applied[-1]
+
+    def test_a_lost_broker_comes_out(self, servers: Servers) -> None:
+        work = Work(FakeEngine("context"), FakePublisher(TransportError("lost")))
+        with pytest.raises(TransportError):
+            work.handle("a")
+        assert servers.write.tries == 0, "nothing to write, nothing is asked of the database"
+
+    def test_fenced_forgets_and_waits_longer_each_time(self) -> None:
+        work = Work(FakeEngine("context"))
+        began = time.monotonic()
+        for _ in range(2):
+            work.runner.fenced(Fenced("missed"))
+        assert work.engine.forgotten == [None, None]
+        assert time.monotonic() - began >= 0.3
+
+    def test_counted_when_done(self) -> None:
+        work = Work(FakeEngine("context"))
+        came = [delivery("Engine_context.00", b"[" + encode(check("a")) + b"]")]
+        taken = work.runner.intake.take(came)
+        outcome = work.runner.handle(taken, work.outbox, nothing)
+        assert outcome is not None
+        assert work.counters.documents()["context"]["in"] == 0
+        work.runner.done(1, taken, outcome)
+        assert work.counters.documents()["context"]["in"] == 1
+
+    def test_partitions_change_hands_between_batches(self) -> None:
+        work, consumer = Work(FakeEngine("context")), FakeConsumer()
+        assert work.runner.hold(consumer, frozenset({0, 1})) is True  # type: ignore[arg-type]
+        assert work.runner.hold(consumer, frozenset({0, 1})) is False  # type: ignore[arg-type]
+        assert work.runner.hold(consumer, frozenset({1})) is True  # type: ignore[arg-type]
+        assert consumer.said == ["+Engine_context.00", "+Engine_context.01", "-Engine_context.00"]
+        assert work.engine.forgotten == [frozenset({0, 1}), frozenset({0})]
+        assert work.runner.partitions == frozenset({1})
+
+    def test_what_is_lost_is_forgotten_before_it_may_come_back(self) -> None:
+        work, consumer = Work(FakeEngine("context")), FakeConsumer()
+        for wanted in ({0}, set(), {0}):
+            work.runner.hold(consumer, frozenset(wanted))  # type: ignore[arg-type]
+        assert work.engine.forgotten == [frozenset({0})] * 3
+
+    def test_without_a_broker_it_waits_until_the_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        work = Work(FakeEngine("context"))
+        monkeypatch.setattr(runner, "connect_for_ever", lambda *_: work.stop.set())
+        work.runner.run(Lease(DB, WHO, 2, dict))
+        assert work.runner.partitions == frozenset()
+
+
+class FakeConsumer:
+    """Notes what is subscribed to."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def add(self, queue: str, _prefetch: int | None = None) -> None:
+        self.said.append(f"+{queue}")
+
+    def remove(self, queue: str) -> None:
+        self.said.append(f"-{queue}")
+
+
+class FakeLeases:
+    """``canopsis.store.leases`` in memory."""
+
+    def __init__(self) -> None:
+        self.living: list[str] = []
+        self.said: list[Any] = []
+        self.free = True
+        self.away = False
+
+    def announce(self, _db: object, process: str, host: str, number: int, facts: Any) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.said.append(facts)
+        self.living.append(f"instance:{process}:{host}:{number}")
+
+    def instances(self, _db: object, _age: float, _process: str) -> list[dict[str, str]]:
+        return [{"_id": name} for name in sorted(set(self.living))]
+
+    def withdraw(self, _db: object, *who: Any) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.said.append(("withdraw", *who))
+
+    def forget_dead(self, _db: object, _age: float) -> int:
+        return 0
+
+    def take_beat(self, _db: object, engine: str, holder: str, seconds: float) -> bool:
+        self.said.append((engine, holder, seconds))
+        return self.free
+
+    def release_beat(self, _db: object, engine: str, holder: str) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.said.append(("release", engine, holder))
+
+
+@pytest.fixture
+def leases(monkeypatch: pytest.MonkeyPatch) -> FakeLeases:
+    fake = FakeLeases()
+    for name in ("announce", "instances", "withdraw", "forget_dead", "take_beat", "release_beat"):
+        monkeypatch.setattr(sharing.leases, name, getattr(fake, name))
+    return fake
+
+
+class TestLease:
+    def test_alone_it_wants_every_partition(self, leases: FakeLeases) -> None:
+        lease = Lease(DB, WHO, 8, lambda: {"pid": 1})
+        lease.announce()
+        assert lease.wanted == frozenset(range(8))
+        assert leases.said == [{"pid": 1}]
+
+    def test_together_they_share(self, leases: FakeLeases) -> None:
+        both = [Lease(DB, Instance("worker", "host1", number), 8, dict) for number in (1, 2)]
+        for _ in range(2):
+            for lease in both:
+                lease.announce()
+        assert both[0].wanted | both[1].wanted == frozenset(range(8))
+        assert len(both[0].wanted) == len(both[1].wanted) == 4
+        assert len(leases.said) == 4
+
+    def test_a_process_without_partitions_wants_none(self, leases: FakeLeases) -> None:
+        lease = Lease(DB, WHO, 0, dict)
+        lease.announce()
+        assert lease.wanted == frozenset()
+        assert leases.living == [WHO.id]
+
+    def test_the_thread_announces_and_the_end_withdraws(self, leases: FakeLeases) -> None:
+        announced = threading.Event()
+
+        def facts() -> dict[str, Any]:
+            announced.set()
+            return {}
+
+        lease = Lease(DB, WHO, 2, facts)
+        lease.start()
+        assert announced.wait(5)
+        announced.clear()
+        lease.hurry()
+        assert announced.wait(1.5), "hurry does not wait for the next turn"
+        lease.end()
+        assert leases.said[-1] == ("withdraw", "worker", "host1", 1)
+
+    def test_without_a_database_what_is_held_stays_held(self, leases: FakeLeases) -> None:
+        lease = Lease(DB, WHO, 2, dict)
+        lease.announce()
+        leases.away = True
+        with pytest.raises(StoreError):
+            lease.announce()
+        assert lease.wanted == frozenset({0, 1})
+        lease.end()
+
+
+def beats(publishing: FakePublishing, *engines: FakeEngine, interval: float = 60.0) -> Beats:
+    counters = Counters(tuple(engine.name for engine in engines))
+    counters.add({engines[0].name: Tally(10, 10)})
+    beating = [Beating(engine, interval, lambda: ["q1", "q2"]) for engine in engines]
+    return Beats(DB, publishing, WHO, counters, beating)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("servers", "leases")
+class TestBeats:
+    def test_each_engine_tells_its_metrics_and_is_beaten(self, servers: Servers, leases: FakeLeases) -> None:
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        publishing.depths = {"q1": 3, "q2": 4}
+        beats(publishing, engine).turn(time.monotonic() + 100)
+        (message,) = publishing.published
+        (event,) = decode(message.body)
+        assert (message.exchange, event["resource"], event["component"]) == ("canopsis.events", "Engine_alarm", "host1")
+        values = {item["metric"]: item["value"] for item in event["perf_data_array"]}
+        assert (values["cps_queue_depth"], values["cps_in"]) == (7, 10)
+        assert engine.beaten == 1
+        assert leases.said == [("alarm", WHO.id, 120.0)]
+        assert servers.write.tries == 1
+
+    def test_nothing_before_it_is_due(self, servers: Servers) -> None:
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        made = beats(publishing, engine)
+        now = time.monotonic() + 100
+        made.turn(now)
+        made.turn(now + 59)
+        assert engine.beaten == 1
+        made.turn(now + 60)
+        assert engine.beaten == 2
+        assert servers.write.tries == 2
+
+    def test_one_instance_at_a_time_is_beaten_but_each_tells_its_metrics(
+        self, servers: Servers, leases: FakeLeases
+    ) -> None:
+        leases.free = False
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        beats(publishing, engine).turn(time.monotonic() + 100)
+        assert len(publishing.published) == 1
+        assert engine.beaten == 0
+        assert servers.write.tries == 0
+
+    def test_effects_of_a_beat_are_carried_out(self, servers: Servers) -> None:
+        sent = Outgoing("canopsis.events", "k", b"{}")
+        engine = FakeEngine("alarm", beats=[Effects(write=dict(WRITES), publish=[sent], dead=[Dead(b"x", "r")])])
+        publishing = FakePublishing()
+        beats(publishing, engine).turn(time.monotonic() + 100)
+        (written,) = servers.write.applied
+        assert set(written) == {"things", "dead_letters"}
+        assert publishing.published[-1] == sent
+
+    def test_a_beat_with_more_to_do_is_asked_again_at_once(self) -> None:
+        engine = FakeEngine("alarm", beats=[Effects(more=True), Effects(more=True), Effects()])
+        beats(FakePublishing(), engine).turn(time.monotonic() + 100)
+        assert engine.beaten == 3
+
+    def test_a_bug_in_a_beat_does_not_end_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
+        second = threading.Event()
+
+        class Broken(FakeEngine):
+            def beat(self, now: float, ctx: Context) -> Effects:
+                if self.beaten:
+                    second.set()
+                super().beat(now, ctx)
+                raise ZeroDivisionError("a bug")
+
+        made = beats(FakePublishing(), Broken("alarm"), interval=0.05)
+        made.start()
+        assert second.wait(5)
+        made.end()
+        assert "a beat failed" in caplog.text
+
+    def test_the_end_gives_leases_back_and_closes(self, leases: FakeLeases) -> None:
+        publishing = FakePublishing()
+        beats(publishing, FakeEngine("alarm")).end()
+        assert leases.said == [("release", "alarm", WHO.id)]
+        assert publishing.closed
+        leases.away = True
+        beats(publishing, FakeEngine("alarm")).end()
+
+
+class TestContext:
+    def test_nothing_to_ask_asks_nothing(self) -> None:
+        ctx = StoreContext(DB, NOW)
+        assert ctx.open_alarms([]) == {}
+        assert ctx.known_entities([]) == {}
+        assert ctx.now == NOW
+
+    def test_new_ids_are_new(self) -> None:
+        ctx = StoreContext(DB)
+        assert ctx.new_id() != ctx.new_id()
+        assert abs(ctx.now - time.time()) < 5
+
+    def test_reads_go_to_the_store(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[Any] = []
+        for module, name in (
+            ("alarms", "open_alarms"),
+            ("alarms", "latest"),
+            ("alarms", "due_alarms"),
+            ("entities", "known"),
+            ("filter_rules", "enabled"),
+            ("metrics", "compactable"),
+        ):
+            monkeypatch.setattr(
+                getattr(context, module), name, lambda *args, name=name: asked.append((name, *args[1:]))
+            )
+        ctx = StoreContext(DB, NOW)
+        ctx.open_alarms(["a"])
+        ctx.latest_alarms(["a"])
+        ctx.due_alarms(1.0, 2.0)
+        ctx.known_entities(["b"])
+        ctx.filter_rules()
+        ctx.compactable_metrics(3.0, 4, {"e": "x"})
+        assert [name for name, *_ in asked] == [
+            "open_alarms",
+            "latest",
+            "due_alarms",
+            "known",
+            "enabled",
+            "compactable",
+        ]
+        assert asked[-1][1:] == (3.0, 4, {"e": "x"})
+
+
+class TestProcess:
+    def test_engines_are_made_of_their_options(self) -> None:
+        settings = ProcessSettings("worker", CHAIN, AmqpSettings(), StoreSettings())
+        engines = process.make_engines(settings, REGISTRY)
+        assert {name: takes for name, (_, takes) in engines.items()} == {"context": "events"}
+
+    def test_the_collector_of_garbage_is_spared_and_still_collects(self) -> None:
+        before = gc.get_threshold()
+        try:
+            process._spare_the_collector()
+            assert gc.isenabled()
+            assert gc.get_threshold()[0] > before[0]
+            assert gc.get_freeze_count() > 0
+        finally:
+            gc.unfreeze()
+            gc.set_threshold(*before)
+
+    def test_a_process_stopped_before_the_database_answers_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stop = threading.Event()
+
+        def away(_db: object) -> int:
+            stop.set()
+            raise StoreError("away")
+
+        monkeypatch.setattr(process.migrations, "version", away)
+        settings = ProcessSettings("worker", CHAIN, AmqpSettings(), StoreSettings())
+        process.Process(settings, REGISTRY, DB, stop, "host1").run()
+        assert stop.is_set()
