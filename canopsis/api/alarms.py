@@ -1,0 +1,159 @@
+"""Alarms: looking at them, and what an operator does with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Response
+
+from canopsis.api import intake, parameters
+from canopsis.api.body import Text, object_of, read_texts
+from canopsis.api.endpoints import Call, Resource
+from canopsis.api.listing import query_of
+from canopsis.api.responses import one, page_of
+from canopsis.errors import RequestError
+from canopsis.store.alarms import AlarmQuery
+from canopsis.store.operations import Document
+
+resource = Resource("alarms", service="alarms")
+
+CONNECTOR, CONNECTOR_NAME = "canopsis", "api"
+"""The source of the events that actions publish."""
+
+SORTABLE = (
+    "last_event",
+    "created",
+    "updated",
+    "resolved",
+    "state",
+    "status",
+    "connector",
+    "component",
+    "resource",
+    "entity_id",
+)
+_WHICH = {"open": True, "resolved": False, "all": None}
+_ID = {"alarm_id": "Id of the alarm."}
+
+_ACTION_FIELDS = {
+    "message": Text("Why; shown with the alarm.", ""),
+    "author": Text("Who does it; by default the user of the request.", "", limit=128),
+}
+_COMMENT_FIELDS = _ACTION_FIELDS | {"message": Text("The comment.")}
+_ACTION_ANSWERS = {
+    202: "The broker has the event; `data` has its `event_id`.",
+    404: "There is no such alarm.",
+    409: "The action makes no sense for the alarm as it is now.",
+    503: "The broker or the database does not answer.",
+}
+
+
+@resource.get(
+    "/alarms",
+    "List alarms, by default the open ones, latest event first.",
+    parameters=(
+        parameters.choice("show", "Which alarms.", tuple(_WHICH), "open"),
+        parameters.several("state", "Only these states.", (0, 1, 2, 3)),
+        parameters.several("status", "Only these: 0 off, 1 ongoing, 4 cancelled.", (0, 1, 2, 3, 4)),
+        parameters.text("connector", "Only alarms of this connector."),
+        parameters.text("connector_name", "Only alarms of this instance of a connector."),
+        parameters.text("component", "Only alarms of this component."),
+        parameters.text("resource", "Only alarms of this resource."),
+        parameters.text("entity_id", "Only alarms of this entity."),
+        parameters.flag("acked", "Only alarms with, or without, an acknowledge."),
+        parameters.text("tag", "Only alarms with this tag."),
+        parameters.text("search", "Words that all stand in names, output or tags.", limit=200),
+        parameters.moment("from", "Only alarms created not before this."),
+        parameters.moment("to", "Only alarms created before this."),
+        parameters.sorting(SORTABLE, note="By default open ones by latest event, resolved by latest end, all by age."),
+        *parameters.paging(),
+    ),
+)
+def listing(call: Call) -> Response:
+    """Return a page of alarms, without their steps."""
+    query = query_of(AlarmQuery, call.arguments, open=_WHICH[call.arguments["show"]])
+    return page_of(call.backend.records.alarms(query))
+
+
+@resource.get(
+    "/alarms/<alarm_id>", "Show an alarm with its steps.", segments=_ID, answers={404: "There is no such alarm."}
+)
+def show(call: Call) -> Response:
+    """Return an alarm."""
+    return one(_find(call))
+
+
+def _action(name: str, summary: str, fields: Mapping[str, Text], objection: Callable[[Document], str]) -> None:
+    """Declare ``POST /alarms/<alarm_id>/<name>``; ``objection`` says why it makes no sense, or nothing."""
+
+    def act(call: Call) -> Response:
+        given = read_texts(call.content, fields)
+        alarm = _find(call)
+        why = "it is resolved" if not alarm["open"] else objection(alarm)
+        if why:
+            raise RequestError(409, f"{name} makes no sense for alarm {alarm['_id']}: {why}")
+        event = _event(name, alarm, given["author"] or call.user, given["message"], call.backend.now())
+        taken = intake.publish([event], call.backend)
+        return one({"alarm_id": alarm["_id"], "event_id": taken[0].event_id, "status": "accepted"}, status=202)
+
+    act.__name__ = name
+    optional = all(each.default is not None for each in fields.values())
+    declare = resource.post(
+        f"/alarms/<alarm_id>/{name}",
+        summary,
+        role="operator",
+        segments=_ID,
+        body=object_of(fields, optional),
+        answers=_ACTION_ANSWERS,
+    )
+    declare(act)
+
+
+def _acked(alarm: Document) -> str:
+    return f"{alarm['ack']['author']} acknowledged it already" if alarm.get("ack") else ""
+
+
+def _not_acked(alarm: Document) -> str:
+    return "" if alarm.get("ack") else "nobody acknowledged it"
+
+
+def _cancelled(alarm: Document) -> str:
+    return f"{alarm['cancel']['author']} cancelled it already" if alarm.get("cancel") else ""
+
+
+def _not_cancelled(alarm: Document) -> str:
+    return "" if alarm.get("cancel") else "it is not cancelled"
+
+
+def _nothing(_alarm: Document) -> str:
+    return ""
+
+
+_action("ack", "Say that you look after an alarm.", _ACTION_FIELDS, _acked)
+_action("ackremove", "Take an acknowledge back.", _ACTION_FIELDS, _not_acked)
+_action("cancel", "Say that an alarm is a false one.", _ACTION_FIELDS, _cancelled)
+_action("uncancel", "Take a cancel back.", _ACTION_FIELDS, _not_cancelled)
+_action("comment", "Add a comment to an alarm.", _COMMENT_FIELDS, _nothing)
+
+
+def _find(call: Call) -> Document:
+    alarm_id = call.path["alarm_id"]
+    found = call.backend.records.alarm(alarm_id)
+    if found is None:
+        raise RequestError(404, f"there is no alarm {alarm_id}", {"field": "alarm_id", "value": alarm_id})
+    return found
+
+
+def _event(name: str, alarm: Document, author: str, message: str, now: float) -> dict[str, Any]:
+    event = {
+        "connector": CONNECTOR,
+        "connector_name": CONNECTOR_NAME,
+        "event_type": name,
+        "source_type": alarm["source_type"],
+        "component": alarm["component"],
+        "timestamp": now,
+        "author": author,
+        "output": message,
+    }
+    return event | ({"resource": alarm["resource"]} if alarm.get("resource") else {})

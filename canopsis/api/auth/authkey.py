@@ -1,0 +1,47 @@
+"""Keys: ``X-Canopsis-Authkey``, ``Authorization: Bearer``, or the parameter ``authkey``."""
+
+from __future__ import annotations
+
+import hashlib
+
+from werkzeug.wrappers import Request
+
+from canopsis.api.auth import Identity, of_user, unauthorized
+from canopsis.api.auth.lookups import Lookups
+from canopsis.api.ports import Accounts
+
+HEADER = "X-Canopsis-Authkey"
+PARAMETER = "authkey"
+
+
+def digest(key: str) -> str:
+    """Return what is stored of a key: it is random and long, so one SHA-256 is enough."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def given_key(request: Request) -> str | None:
+    """Return the key in ``request``, None when it has none."""
+    if HEADER in request.headers:
+        return request.headers[HEADER].strip()
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.args.get(PARAMETER)
+
+
+class AuthKeys:
+    """The provider ``authkey``."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._users = Lookups(accounts.user_by_key)
+
+    def identify(self, request: Request) -> Identity | None:
+        """Return who has the key of the request."""
+        key = given_key(request)
+        if key is None:
+            return None
+        user = self._users.get(digest(key)) if key else None
+        found = of_user(user, "authkey") if user else None
+        if found is None:
+            raise unauthorized("this key is not known, or its user is disabled")
+        return found

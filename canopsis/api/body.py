@@ -1,0 +1,143 @@
+"""Request bodies: what they may be, and reading the small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Request
+
+from canopsis.errors import InputError, RequestError
+
+MAX_BODY = 16 << 20
+"""Bytes of a request's body."""
+
+MAX_DRAINED = 4 * MAX_BODY
+"""Bytes of a body that are read away when nobody wants it."""
+
+_CHUNK = 1 << 16
+_BROKEN = (OSError, ParseException)
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+MAX_TEXT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What the body of an endpoint may be. ``schema`` is of its JSON; ``optional`` lets it be empty."""
+
+    schema: Mapping[str, object]
+    types: tuple[str, ...] = (JSON,)
+    optional: bool = False
+    example: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A field of a small object: a text. ``default`` None means that it must be given."""
+
+    description: str
+    default: str | None = None
+    limit: int = MAX_TEXT
+
+
+def object_of(fields: Mapping[str, Text], optional: bool = False) -> Body:
+    """Return the body that is an object of texts."""
+    properties = {
+        name: {"type": "string", "description": each.description, "maxLength": each.limit}
+        for name, each in fields.items()
+    }
+    required = [name for name, each in fields.items() if each.default is None]
+    schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return Body(schema | ({"required": required} if required else {}), optional=optional)
+
+
+@dataclass(slots=True)
+class Content:
+    """The body of a request as it came."""
+
+    type: str = ""
+    data: bytes = field(default=b"", repr=False)
+
+
+def read(request: Request, body: Body) -> Content:
+    """Return the content of ``request``.
+
+    Raises RequestEntityTooLarge (413), RequestError (415), InputError when it is empty.
+    """
+    data = _bytes(request)
+    if not data:
+        if body.optional:
+            return Content()
+        raise InputError("body", "", "not empty; " + " or ".join(body.types))
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise _unsupported("Content-Encoding", encoding, ("identity",))
+    if request.mimetype not in body.types:
+        raise _unsupported("Content-Type", request.mimetype, body.types)
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise _unsupported("charset", charset, ("utf-8",))
+    return Content(request.mimetype, data)
+
+
+def _bytes(request: Request) -> bytes:
+    allowed = "a whole body: of its length, or in chunks"
+    try:
+        data = request.get_data(cache=False)
+    except _BROKEN as error:
+        raise InputError("body", str(error), allowed) from error
+    if len(data) > MAX_BODY:
+        raise RequestEntityTooLarge
+    if request.content_length not in (None, len(data)):
+        raise InputError("body", f"{len(data)} of {request.content_length} bytes", allowed)
+    return data
+
+
+def drain(request: Request) -> None:
+    """Read away what is left of a body, within bounds: a client that is still sending would not see its answer."""
+    left = MAX_DRAINED
+    stream = request.environ["wsgi.input"]
+    try:
+        while left > 0 and (chunk := stream.read(_CHUNK)):
+            left -= len(chunk)
+    except _BROKEN:
+        return  # the client went, or does not speak HTTP: nobody is left to answer
+
+
+def read_texts(content: Content, fields: Mapping[str, Text]) -> dict[str, str]:
+    """Return the fields of a small object. Raises InputError naming the field."""
+    found = _object(content.data) if content.data else {}
+    for name in found.keys() - fields.keys():
+        raise InputError(name, found[name], "the fields " + ", ".join(fields))
+    return {name: _text(name, each, found) for name, each in fields.items()}
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise InputError("body", str(error), "a JSON object in UTF-8") from error
+    if not isinstance(found, dict):
+        raise InputError("body", type(found).__name__, "a JSON object")
+    return found
+
+
+def _text(name: str, expected: Text, found: Mapping[str, object]) -> str:
+    value = found.get(name, expected.default)
+    if value is None:
+        raise InputError(name, None, f"a text of 1 to {expected.limit} characters")
+    if not isinstance(value, str) or "\0" in value or len(value) > expected.limit:
+        raise InputError(name, value, f"a text of at most {expected.limit} characters without NUL")
+    return value
+
+
+def _unsupported(name: str, value: str, allowed: Collection[str]) -> RequestError:
+    choices = " or ".join(allowed)
+    detail = f"{name}: {value or '(none)'} is not taken; send {choices}"
+    return RequestError(415, detail, {"field": name, "value": value, "allowed": choices})

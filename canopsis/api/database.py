@@ -1,0 +1,156 @@
+"""The database, as the web server uses it: one client a process, short time-outs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from pymongo.errors import ServerSelectionTimeoutError
+
+from canopsis.api.breaker import Breaker
+from canopsis.api.ports import Server, Window
+from canopsis.errors import StoreError
+from canopsis.store import alarms, dead_letters, entities, events, leases, metrics, sessions, users
+from canopsis.store.alarms import AlarmQuery
+from canopsis.store.client import Store, connect, store_errors
+from canopsis.store.dead_letters import DeadLetterQuery
+from canopsis.store.entities import EntityQuery
+from canopsis.store.events import EventQuery
+from canopsis.store.metrics import Series
+from canopsis.store.operations import Document
+from canopsis.store.query import Page, Paging
+from canopsis.store.settings import StoreSettings
+from canopsis.store.users import User
+
+T = TypeVar("T")
+
+_TIMEOUT, _SELECTION_TIMEOUT, _CONNECT_TIMEOUT = 5.0, 2.0, 2.0
+
+
+class MongoDatabase:
+    """``ports.Records`` and ``ports.Accounts`` over MongoDB. Shared by all threads, connects when first used."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = replace(
+            settings,
+            timeout=min(settings.timeout, _TIMEOUT),
+            selection_timeout=min(settings.selection_timeout, _SELECTION_TIMEOUT),
+            connect_timeout=min(settings.connect_timeout, _CONNECT_TIMEOUT),
+        )
+        self._lock = threading.Lock()
+        self._db: Store | None = None
+        self._breaker = Breaker(StoreError)
+
+    def alarms(self, query: AlarmQuery) -> Page:
+        """Return a page of alarms, without their steps."""
+        return self._ask(lambda db: alarms.listing(db, query))
+
+    def alarm(self, alarm_id: str) -> Document | None:
+        """Return an alarm."""
+        return self._ask(lambda db: alarms.get(db, alarm_id))
+
+    def events(self, query: EventQuery) -> Page:
+        """Return a page of events."""
+        return self._ask(lambda db: events.listing(db, query))
+
+    def entities(self, query: EntityQuery) -> Page:
+        """Return a page of entities."""
+        return self._ask(lambda db: entities.listing(db, query))
+
+    def metric_names(self, entity_id: str | None, text: str, paging: Paging) -> Page:
+        """Return a page of which metrics exist."""
+        return self._ask(lambda db: metrics.names(db, entity_id, text, paging))
+
+    def series(self, entity_id: str, metric: str, window: Window) -> Series | None:
+        """Return the points of a metric, None when there is no such metric."""
+        return self._ask(
+            lambda db: metrics.window(
+                db,
+                entity_id,
+                metric,
+                window.since,
+                window.until,
+                interval=window.interval,
+                aggregate=window.aggregate,
+            )
+        )
+
+    def dead_letters(self, query: DeadLetterQuery) -> Page:
+        """Return a page of dead letters, without their bodies."""
+        return self._ask(lambda db: dead_letters.listing(db, query))
+
+    def dead_letter(self, letter_id: str) -> Document | None:
+        """Return a dead letter."""
+        return self._ask(lambda db: dead_letters.get(db, letter_id))
+
+    def mark_replayed(self, letter_id: object, user: str) -> bool:
+        """Note that a dead letter was replayed."""
+        return self._ask(lambda db: dead_letters.mark_replayed(db, letter_id, user))
+
+    def instances(self) -> list[Document]:
+        """Return every instance of an engine process that has not withdrawn, with its ``age``."""
+        return self._ask(leases.all_instances)
+
+    def user(self, name: str) -> User | None:
+        """Return a user by name."""
+        return self._ask(lambda db: users.get(db, name))
+
+    def user_by_key(self, sha256: str) -> User | None:
+        """Return the user who has the key with this hash."""
+        return self._ask(lambda db: users.by_key(db, sha256))
+
+    def begin_session(self, token_sha256: str, user: str, lifetime: float) -> None:
+        """Begin a session of ``lifetime`` seconds."""
+        self._ask(lambda db: sessions.create(db, token_sha256, user, lifetime))
+
+    def session_user(self, token_sha256: str) -> str | None:
+        """Return the user of a session that is not over."""
+        found = self._ask(lambda db: sessions.find(db, token_sha256))
+        return str(found["user"]) if found else None
+
+    def end_session(self, token_sha256: str) -> None:
+        """End a session."""
+        self._ask(lambda db: sessions.delete(db, token_sha256))
+
+    def server(self) -> Server:
+        """Return what the database says of itself, asking it now."""
+        hosts = tuple(f"{host}:{port}" for host, port in self._settings.hosts)
+        try:
+            version, members = self._ask(_hello)
+        except StoreError as error:
+            return Server("mongodb", hosts, error=str(error))
+        return Server("mongodb", members or hosts, version)
+
+    def close(self) -> None:
+        """Close the client."""
+        with self._lock:
+            db, self._db = self._db, None
+        if db is not None:
+            db.client.close()
+
+    def _ask(self, question: Callable[[Store], T]) -> T:
+        self._breaker.check()
+        try:
+            answer = question(self._opened())
+        except StoreError as error:
+            # A slow query is not a server that is away: only the search for a primary says so.
+            if isinstance(error.__cause__, ServerSelectionTimeoutError):
+                self._breaker.trip(str(error))
+            raise
+        self._breaker.reset()
+        return answer
+
+    def _opened(self) -> Store:
+        with self._lock:
+            if self._db is None:
+                self._db = connect(self._settings)[self._settings.database]
+            return self._db
+
+
+def _hello(db: Store) -> tuple[str, tuple[str, ...]]:
+    with store_errors("asking the database for itself"):
+        hello = db.client.admin.command("hello")
+        version = db.client.admin.command("buildInfo")["version"]
+    return str(version), tuple(hello.get("hosts", ()))

@@ -1,0 +1,147 @@
+"""What the application needs of the database and of the broker; tests hand in their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from canopsis.store.alarms import AlarmQuery
+from canopsis.store.dead_letters import DeadLetterQuery
+from canopsis.store.entities import EntityQuery
+from canopsis.store.events import EventQuery
+from canopsis.store.metrics import Series
+from canopsis.store.operations import Document
+from canopsis.store.query import Page, Paging
+from canopsis.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message for an exchange."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    content_type: str = "application/json"
+    message_id: str = ""
+    headers: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which points of a series; times are in seconds, ``until`` is not in it."""
+
+    since: float
+    until: float
+    interval: float | None = None
+    aggregate: str = "avg"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is known of a server. ``error`` says why it does not answer."""
+
+    name: str
+    hosts: tuple[str, ...]
+    version: str = ""
+    error: str = ""
+
+
+class Broker(Protocol):
+    """The broker."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Send the messages; return when the broker has them all. Raises TransportError."""
+        ...
+
+    def depths(self, queues: Sequence[str]) -> dict[str, int | None]:
+        """Return how many messages are ready in each queue, None for one that is not there. Raises TransportError."""
+        ...
+
+    def server(self) -> Server:
+        """Return what the broker says of itself, asking it now; never raises."""
+        ...
+
+
+class Accounts(Protocol):
+    """Users and their sessions. Each method raises StoreError."""
+
+    def user(self, name: str) -> User | None:
+        """Return a user by name."""
+        ...
+
+    def user_by_key(self, sha256: str) -> User | None:
+        """Return the user who has the key with this hash."""
+        ...
+
+    def begin_session(self, token_sha256: str, user: str, lifetime: float) -> None:
+        """Begin a session of ``lifetime`` seconds."""
+        ...
+
+    def session_user(self, token_sha256: str) -> str | None:
+        """Return the user of a session that is not over."""
+        ...
+
+    def end_session(self, token_sha256: str) -> None:
+        """End a session."""
+        ...
+
+
+class Records(Protocol):
+    """What the database knows. Each method but ``server`` raises StoreError."""
+
+    def alarms(self, query: AlarmQuery) -> Page:
+        """Return a page of alarms, without their steps."""
+        ...
+
+    def alarm(self, alarm_id: str) -> Document | None:
+        """Return an alarm."""
+        ...
+
+    def events(self, query: EventQuery) -> Page:
+        """Return a page of events."""
+        ...
+
+    def entities(self, query: EntityQuery) -> Page:
+        """Return a page of entities."""
+        ...
+
+    def metric_names(self, entity_id: str | None, text: str, paging: Paging) -> Page:
+        """Return a page of which metrics exist."""
+        ...
+
+    def series(self, entity_id: str, metric: str, window: Window) -> Series | None:
+        """Return the points of a metric, None when there is no such metric."""
+        ...
+
+    def dead_letters(self, query: DeadLetterQuery) -> Page:
+        """Return a page of dead letters, without their bodies."""
+        ...
+
+    def dead_letter(self, letter_id: str) -> Document | None:
+        """Return a dead letter."""
+        ...
+
+    def mark_replayed(self, letter_id: object, user: str) -> bool:
+        """Note that a dead letter was replayed."""
+        ...
+
+    def instances(self) -> list[Document]:
+        """Return every instance of an engine process that has not withdrawn, with its ``age``."""
+        ...
+
+    def server(self) -> Server:
+        """Return what the database says of itself, asking it now; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """All that a handler works with. ``now`` is in seconds since the epoch."""
+
+    records: Records
+    accounts: Accounts
+    broker: Broker
+    now: Callable[[], float]
+    new_id: Callable[[], str]

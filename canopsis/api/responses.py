@@ -1,0 +1,48 @@
+"""Successful answers: ``{"total": n, "success": true, "data": […]}``."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from canopsis.store.query import Page
+
+
+def _foreign(value: object) -> object:
+    # What BSON has and JSON has not: 64-bit integers, bytes, object ids.
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_foreign)
+
+
+def encode(value: object) -> bytes:
+    """Return ``value`` as JSON; documents of the database may be in it."""
+    return _ENCODER.encode(value)
+
+
+def many(data: Sequence[Any], status: int = 200) -> Response:
+    """Return a list that is whole."""
+    body = {"total": len(data), "success": True, "data": data}
+    return Response(_ENCODER.encode(body), status, content_type="application/json")
+
+
+def page_of(page: Page) -> Response:
+    """Return a page of a list; ``exact`` false says that there may be more than ``total``."""
+    body: dict[str, Any] = {"total": page.total, "success": True, "data": page.data}
+    if not page.exact:
+        body["exact"] = False
+    return Response(_ENCODER.encode(body), content_type="application/json")
+
+
+def one(data: Mapping[str, Any], status: int = 200) -> Response:
+    """Return one thing, as a list of one."""
+    return many([data], status=status)

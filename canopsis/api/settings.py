@@ -1,0 +1,28 @@
+"""What ``etc/webserver.conf`` says, as the application takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SERVICES = ("events", "alarms", "entities", "metrics", "dead_letters", "status")
+"""The web services that ``[webservices]`` turns on and off; one that is not named there is on."""
+
+PROVIDERS = ("local", "authkey")
+"""The ways to say who one is that ``[auth] providers`` may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The web application of a site.
+
+    ``secret`` signs session cookies and is the same on all web hosts of a site. ``lifetime`` is
+    how long a session lasts, in seconds. ``queues`` are the names of the queues that
+    ``GET /status`` shows.
+    """
+
+    secret: str = field(repr=False)
+    debug: bool = False
+    providers: tuple[str, ...] = PROVIDERS
+    lifetime: float = 28800.0
+    services: frozenset[str] = frozenset(SERVICES)
+    queues: tuple[str, ...] = ()

@@ -1,0 +1,179 @@
+"""In at one end, out at the other: HTTP, engines, database, HTTP."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import SHORT_CHAIN, MongoDB, RabbitMQ, eventually
+from web import Web, write_files
+
+from canopsis.api.broker import AmqpBroker
+from canopsis.api.ports import Message
+from canopsis.store.client import Store
+from canopsis.transport.topology import EVENTS
+
+_RUN = "import sys; from canopsis.cli.engine import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A broker of its own: the queues of a chain would catch what other tests send."""
+    with RabbitMQ(tmp_path_factory.mktemp("chain_broker")).running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engines(web: Web, rabbitmq: RabbitMQ, mongodb: MongoDB, site_db: Store) -> Iterator[None]:
+    """The engine processes of a whole chain, over the servers of the web server."""
+    assert site_db.name
+    write_files(web.prefix, rabbitmq, mongodb, {"amqp2engines.conf": SHORT_CHAIN})
+    running = [start(web.prefix, name) for name in ("cleaner", "worker")]
+    eventually(lambda: {0, 1} == {each["partition"] for each in status(web)["partitions"]}, 60)
+    yield
+    for process in running:
+        process.terminate()
+    assert [process.wait(30) for process in running] == [0, 0]
+
+
+def start(prefix: Path, name: str) -> subprocess.Popen[bytes]:
+    with (prefix / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", _RUN, "run", name],
+            env=os.environ | {"CANOPSIS_PREFIX": str(prefix)},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+def status(web: Web) -> dict[str, Any]:
+    [found] = web.get("/api/v1/status").json["data"]
+    assert isinstance(found, dict)
+    return found
+
+
+def check(component: str, state: int, **facts: Any) -> dict[str, Any]:
+    return {
+        "connector": "shell",
+        "connector_name": "t",
+        "event_type": "check",
+        "component": component,
+        "resource": "disk",
+        "state": state,
+        "output": f"state is {state}",
+    } | facts
+
+
+def send(web: Web, *events: dict[str, Any]) -> list[str]:
+    answer = web.post("/api/v1/events", list(events))
+    assert answer.status == 202, answer.data
+    return [each["event_id"] for each in answer.json["data"]]
+
+
+def alarm_of(web: Web, component: str, show: str = "all") -> dict[str, Any]:
+    """Return the only alarm of a component with its steps, or nothing yet."""
+    found = web.get(f"/api/v1/alarms?component={component}&show={show}").json["data"]
+    assert len(found) <= 1
+    return web.get(f"/api/v1/alarms/{found[0]['_id']}").json["data"][0] if found else {}
+
+
+@pytest.fixture
+def component() -> str:
+    """A name that no other test uses."""
+    return f"web-{uuid.uuid4().hex[:8]}"
+
+
+def test_a_check_opens_an_alarm_and_closes_it(web: Web, component: str) -> None:
+    send(web, check(component, 2, perf_data="/=95%;80;90"))
+    eventually(lambda: alarm_of(web, component))
+    alarm = alarm_of(web, component)
+    assert (alarm["state"], alarm["status"], alarm["open"], alarm["output"]) == (2, 1, True, "state is 2")
+    send(web, check(component, 0))
+    eventually(lambda: alarm_of(web, component)["state"] == 0)
+    eventually(lambda: not alarm_of(web, component)["open"])
+    assert alarm_of(web, component, "resolved")["_id"] == alarm["_id"]
+    assert [step["type"] for step in alarm_of(web, component)["steps"]][-1] == "resolve"
+
+
+def test_what_an_operator_does_is_seen(web: Web, component: str) -> None:
+    send(web, check(component, 3))
+    eventually(lambda: alarm_of(web, component))
+    path = f"/api/v1/alarms/{alarm_of(web, component)['_id']}"
+    assert web.post(f"{path}/ack", {"message": "mine"}).status == 202
+    eventually(lambda: alarm_of(web, component)["ack"])
+    assert alarm_of(web, component)["ack"]["author"] == "some-operator"
+    assert web.post(f"{path}/ack").status == 409
+    assert web.post(f"{path}/comment", {"message": "ticket 4711"}).status == 202
+    assert web.post(f"{path}/ackremove").status == 202
+    eventually(lambda: not alarm_of(web, component)["ack"])
+    assert web.post(f"{path}/cancel", {"message": "a test"}).status == 202
+    eventually(lambda: alarm_of(web, component)["status"] == 4)
+    assert web.post(f"{path}/uncancel").status == 202
+    eventually(lambda: alarm_of(web, component)["status"] == 1)
+    steps = alarm_of(web, component)["steps"]
+    kinds = [step["type"] for step in steps]
+    assert [kind for kind in kinds if kind in {"ack", "comment", "ackremove", "cancel", "uncancel"}] == [
+        "ack",
+        "comment",
+        "ackremove",
+        "cancel",
+        "uncancel",
+    ]
+    assert {step["message"] for step in steps} >= {"mine", "ticket 4711", "a test"}
+
+
+def test_the_same_id_twice_counts_once(web: Web, component: str) -> None:
+    for _ in range(3):
+        send(web, check(component, 2, event_id=f"once-{component}"))
+    send(web, check(component, 2, event_id=f"last-{component}"))
+    listed = f"/api/v1/events?component={component}&sort=received"
+    eventually(lambda: len(web.get(listed).json["data"]) == 2)
+    assert [each["_id"] for each in web.get(listed).json["data"]] == [f"once-{component}", f"last-{component}"]
+    assert len(alarm_of(web, component)["steps"]) <= 2
+
+
+def test_entities_events_and_metrics_follow(web: Web, component: str) -> None:
+    [event_id] = send(web, check(component, 0, perf_data="load=0.5 '/var log'=3MB;5;6"))
+    entity = f"resource:{component}/disk"
+    eventually(lambda: web.get(f"/api/v1/metrics?entity_id={entity}").json["total"] == 2)
+    assert web.get(f"/api/v1/metrics/{entity}//var%20log").json["data"][0][1] == 3.0
+    assert [each["_id"] for each in web.get(f"/api/v1/entities?component={component}&type=resource").json["data"]] == [
+        entity
+    ]
+    eventually(lambda: web.get(f"/api/v1/events?component={component}").json["data"])
+    [found] = web.get(f"/api/v1/events?component={component}").json["data"]
+    assert (found["_id"], found["entity_id"]) == (event_id, entity)
+
+
+def test_a_dead_letter_is_seen_and_replayed(web: Web, rabbitmq: RabbitMQ, component: str) -> None:
+    broker = AmqpBroker(rabbitmq.settings())
+    broken = f'{{"connector": "shell", "component": "{component}"'
+    broker.publish([Message(EVENTS, "a.b.check.component.c", broken.encode())])
+    broker.close()
+
+    def letters() -> list[dict[str, Any]]:
+        found = web.get("/api/v1/dead-letters?limit=1000").json["data"]
+        whole = [web.get(f"/api/v1/dead-letters/{each['_id']}").json["data"][0] for each in found]
+        return [each for each in whole if component in each["body"]]
+
+    eventually(letters)
+    [letter] = letters()
+    assert letter["engine"] == "cleaner_events"
+    assert letter["reason"]
+    assert web.call("POST", f"/api/v1/dead-letters/{letter['_id']}/replay").status == 202
+    eventually(lambda: any("replayed" in each for each in letters()))
+
+
+def test_the_status_shows_the_chain(web: Web) -> None:
+    found = status(web)
+    assert found["healthy"] is True
+    assert {each["process"] for each in found["engines"] if each["alive"]} == {"cleaner", "worker"}
+    assert {(each["process"], each["partition"]) for each in found["partitions"]} == {("worker", 0), ("worker", 1)}
+    assert {each["name"] for each in found["queues"] if each["exists"]} >= {"Engine_cleaner_events"}

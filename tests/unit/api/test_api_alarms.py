@@ -1,0 +1,206 @@
+"""Listing alarms, and the actions: each publishes an event or says why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from api_fakes import NOW, Api, alarm
+
+from canopsis.api.alarms import SORTABLE
+from canopsis.api.entities import SORTABLE as ENTITY_SORTABLE
+from canopsis.store import alarms, dead_letters, entities
+from canopsis.store.alarms import AlarmQuery
+from canopsis.store.query import Page, Paging
+
+MARK = {"author": "ann", "message": "mine", "t": 1.0}
+
+
+def asked(api: Api, query: str) -> AlarmQuery:
+    assert api.get(f"/api/v1/alarms?{query}").status_code == 200
+    found = api.database.queries[-1]
+    assert isinstance(found, AlarmQuery)
+    return found
+
+
+def test_by_default_the_open_ones_latest_first(api: Api) -> None:
+    assert asked(api, "") == AlarmQuery(open=True, paging=Paging(0, 50))
+
+
+@pytest.mark.parametrize(
+    ("query", "facts"),
+    [
+        ("show=all", {"open": None}),
+        ("show=resolved", {"open": False}),
+        ("state=2,3", {"state": [2, 3]}),
+        ("status=4", {"status": [4]}),
+        ("connector=nagios&connector_name=n1", {"connector": "nagios", "connector_name": "n1"}),
+        ("component=web1&resource=disk%20/", {"component": "web1", "resource": "disk /"}),
+        ("entity_id=resource:web1/disk", {"entity_id": "resource:web1/disk"}),
+        ("acked=false", {"acked": False}),
+        ("tag=db", {"tag": "db"}),
+        ("search=disk+full", {"text": "disk full"}),
+        ("from=100&to=200", {"since": 100.0, "until": 200.0}),
+        ("from=-1h", {"since": NOW - 3600}),
+    ],
+)
+def test_each_filter_reaches_the_query(api: Api, query: str, facts: dict[str, Any]) -> None:
+    assert asked(api, query) == AlarmQuery(**{"paging": Paging(0, 50)} | facts)
+
+
+def test_sort_and_page_reach_the_query(api: Api) -> None:
+    assert asked(api, "sort=state&limit=5&start=10").paging == Paging(10, 5, "state")
+
+
+def test_the_total_counts_more_than_the_page(api: Api) -> None:
+    api.database.page = Page(70, [alarm()])
+    answer = api.get("/api/v1/alarms?limit=1").json
+    assert (answer["total"], answer["success"], len(answer["data"])) == (70, True, 1)
+
+
+def test_a_total_that_may_be_more_says_so(api: Api) -> None:
+    api.database.page = Page(1000, [alarm()], exact=False)
+    assert api.get("/api/v1/alarms").json["exact"] is False
+    api.database.page = Page(1000, [alarm()])
+    assert "exact" not in api.get("/api/v1/alarms").json
+
+
+@pytest.mark.parametrize(
+    "query", ["stat=1", "state=critical", "limit=5000", "sort=nothing", "show=closed", "acked=perhaps"]
+)
+def test_a_wrong_parameter_is_named_with_what_is_allowed(api: Api, query: str) -> None:
+    answer = api.get(f"/api/v1/alarms?{query}")
+    assert answer.status_code == 400
+    assert answer.json["field"] == query.partition("=")[0]
+    assert answer.json["allowed"]
+
+
+def test_what_may_be_sorted_by_is_what_the_store_can_sort_by() -> None:
+    assert set(SORTABLE) == set(alarms._LIST.sortable)
+    assert set(ENTITY_SORTABLE) == set(entities._LIST.sortable)
+    assert set(dead_letters._LIST.sortable) == {"received", "engine", "reason"}
+
+
+def test_one_alarm_comes_with_its_steps(api: Api) -> None:
+    api.database.documents["a1"] = alarm(steps=[{"type": "stateinc"}])
+    answer = api.get("/api/v1/alarms/a1").json
+    assert answer["total"] == 1
+    assert answer["data"][0]["steps"] == [{"type": "stateinc"}]
+
+
+def test_an_unknown_alarm_is_a_404_that_names_it(api: Api) -> None:
+    answer = api.get("/api/v1/alarms/zz")
+    assert answer.status_code == 404
+    assert (answer.json["field"], answer.json["value"]) == ("alarm_id", "zz")
+
+
+ACTIONS = {
+    "ack": {},
+    "ackremove": {"ack": MARK},
+    "cancel": {},
+    "uncancel": {"cancel": MARK},
+    "comment": {},
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_an_action_publishes_its_event(api: Api, name: str) -> None:
+    api.database.documents["a1"] = alarm(**ACTIONS[name])
+    answer = api.post(f"/api/v1/alarms/a1/{name}", {"message": "because"}, "operator")
+    assert answer.status_code == 202
+    assert answer.json["data"] == [{"alarm_id": "a1", "event_id": "id0", "status": "accepted"}]
+    [message] = api.broker.published
+    assert message.routing_key == f"canopsis.api.{name}.resource.web1.disk"
+    assert api.broker.events == [
+        {
+            "connector": "canopsis",
+            "connector_name": "api",
+            "event_type": name,
+            "source_type": "resource",
+            "component": "web1",
+            "resource": "disk",
+            "timestamp": NOW,
+            "author": "some-operator",
+            "output": "because",
+            "event_id": "id0",
+        }
+    ]
+
+
+def test_an_action_on_a_component_has_no_resource(api: Api) -> None:
+    api.database.documents["a1"] = alarm(source_type="component", resource=None)
+    api.post("/api/v1/alarms/a1/ack", role="operator")
+    assert api.broker.published[0].routing_key == "canopsis.api.ack.component.web1"
+    assert "resource" not in api.broker.events[0]
+
+
+def test_an_action_may_name_its_author(api: Api) -> None:
+    api.database.documents["a1"] = alarm()
+    api.post("/api/v1/alarms/a1/ack", {"author": "ann"}, "operator")
+    assert api.broker.events[0]["author"] == "ann"
+
+
+def test_an_ack_needs_no_body(api: Api) -> None:
+    api.database.documents["a1"] = alarm()
+    assert api.call("POST", "/api/v1/alarms/a1/ack", "operator").status_code == 202
+    assert api.broker.events[0]["output"] == ""
+
+
+def test_a_comment_needs_its_text(api: Api) -> None:
+    api.database.documents["a1"] = alarm()
+    assert api.call("POST", "/api/v1/alarms/a1/comment", "operator").json["field"] == "body"
+    assert api.post("/api/v1/alarms/a1/comment", {}, "operator").json["field"] == "message"
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "why"),
+    [
+        ("ack", {"ack": MARK}, "ann acknowledged it already"),
+        ("ackremove", {}, "nobody acknowledged it"),
+        ("cancel", {"cancel": MARK}, "ann cancelled it already"),
+        ("uncancel", {}, "it is not cancelled"),
+        *((name, {"open": False} | facts, "it is resolved") for name, facts in ACTIONS.items()),
+    ],
+)
+def test_an_action_that_makes_no_sense_is_a_409(api: Api, name: str, facts: dict[str, Any], why: str) -> None:
+    api.database.documents["a1"] = alarm(**facts)
+    answer = api.post(f"/api/v1/alarms/a1/{name}", {"message": "because"}, "operator")
+    assert answer.status_code == 409
+    assert why in answer.json["detail"]
+    assert api.broker.published == []
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_an_action_on_an_unknown_alarm_is_a_404(api: Api, name: str) -> None:
+    assert api.post(f"/api/v1/alarms/zz/{name}", {"message": "m"}, "operator").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"message": 5}, "message"),
+        ({"message": "nul\0"}, "message"),
+        ({"message": "x" * 4097}, "message"),
+        ({"author": "x" * 129}, "author"),
+        ({"message": None}, "message"),
+        ({"mesage": "typo"}, "mesage"),
+        ([], "body"),
+        ("text", "body"),
+    ],
+)
+def test_a_wrong_body_of_an_action_is_named(api: Api, body: object, field: str) -> None:
+    api.database.documents["a1"] = alarm()
+    answer = api.post("/api/v1/alarms/a1/ack", body, "operator")
+    assert (answer.status_code, answer.json["field"]) == (400, field)
+    assert api.broker.published == []
+
+
+def test_a_broken_body_of_an_action_is_named(api: Api) -> None:
+    answer = api.call("POST", "/api/v1/alarms/a1/ack", "operator", data=b"{", content_type="application/json")
+    assert (answer.status_code, answer.json["field"]) == (400, "body")
+
+
+def test_no_broker_no_action(api: Api) -> None:
+    api.database.documents["a1"] = alarm()
+    api.broker.away = "gone"
+    assert api.post("/api/v1/alarms/a1/ack", role="operator").status_code == 503

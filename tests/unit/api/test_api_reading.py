@@ -1,0 +1,344 @@
+"""Events, entities, metrics, dead letters, status, health."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from api_fakes import NOW, Api
+from bson import Binary, Int64, ObjectId
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canopsis.api import readiness
+from canopsis.api.metrics import split_path
+from canopsis.api.ports import Window
+from canopsis.api.responses import encode
+from canopsis.errors import InputError
+from canopsis.store.dead_letters import DeadLetterQuery
+from canopsis.store.entities import EntityQuery
+from canopsis.store.events import EventQuery
+from canopsis.store.metrics import Series
+from canopsis.store.query import Page, Paging
+
+
+def asked(api: Api, path: str) -> Any:
+    assert api.get(path).status_code == 200
+    return api.database.queries[-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "facts"),
+    [
+        ("event_type=check,log", {"event_type": ["check", "log"]}),
+        ("entity_id=component:web1", {"entity_id": "component:web1"}),
+        ("connector=a&component=b&resource=c", {"connector": "a", "component": "b", "resource": "c"}),
+        ("state=0", {"state": [0]}),
+        ("search=full", {"text": "full"}),
+        ("from=5&to=6", {"since": 5.0, "until": 6.0}),
+        ("sort=-timestamp&limit=2&start=3", {"paging": Paging(3, 2, "-timestamp")}),
+    ],
+)
+def test_filters_of_events(api: Api, query: str, facts: dict[str, Any]) -> None:
+    assert asked(api, f"/api/v1/events?{query}") == EventQuery(**{"paging": Paging(0, 50, "-received")} | facts)
+
+
+@pytest.mark.parametrize(
+    ("query", "facts"),
+    [
+        ("type=resource", {"type": "resource"}),
+        ("name=disk&component=web1", {"name": "disk", "component": "web1"}),
+        ("connector=connector:a/b&parent=component:web1", {"connector": "connector:a/b", "parent": "component:web1"}),
+        ("search=web", {"text": "web"}),
+        ("sort=-created", {"paging": Paging(0, 50, "-created")}),
+    ],
+)
+def test_filters_of_entities(api: Api, query: str, facts: dict[str, Any]) -> None:
+    assert asked(api, f"/api/v1/entities?{query}") == EntityQuery(**{"paging": Paging(0, 50, "_id")} | facts)
+
+
+@pytest.mark.parametrize(
+    ("query", "facts"),
+    [
+        ("engine=alarm&field=state", {"engine": "alarm", "field": "state"}),
+        ("replayed=false", {"replayed": False}),
+        ("search=json", {"text": "json"}),
+        ("from=0&to=86400", {"since": datetime(1970, 1, 1, tzinfo=UTC), "until": datetime(1970, 1, 2, tzinfo=UTC)}),
+    ],
+)
+def test_filters_of_dead_letters(api: Api, query: str, facts: dict[str, Any]) -> None:
+    expected = DeadLetterQuery(**{"paging": Paging(0, 50, "-received")} | facts)
+    assert asked(api, f"/api/v1/dead-letters?{query}") == expected
+
+
+@pytest.mark.parametrize("path", ["events", "entities", "metrics", "dead-letters", "alarms", "status", "me"])
+def test_every_list_names_an_unknown_parameter(api: Api, path: str) -> None:
+    answer = api.get(f"/api/v1/{path}?colour=red")
+    assert (answer.status_code, answer.json["field"], answer.json["value"]) == (400, "colour", "'red'")
+
+
+class TestMetrics:
+    """``/metrics``."""
+
+    def test_which_there_are(self, api: Api) -> None:
+        api.database.page = Page(1, [{"_id": {"e": "component:a", "m": "load"}, "u": None}])
+        answer = api.get("/api/v1/metrics?entity_id=component:a&search=lo&limit=3").json
+        assert answer["data"] == [{"entity_id": "component:a", "metric": "load", "unit": None}]
+        assert api.database.queries[-1] == ("component:a", "lo", Paging(0, 3, "_id"))
+
+    def test_points_are_pairs(self, api: Api) -> None:
+        api.database.points = Series("component:a", "load", None, [(1.0, 0.5), (2.0, 1.5)])
+        answer = api.get("/api/v1/metrics/component:a/load").json
+        assert answer == {"total": 2, "success": True, "data": [[1.0, 0.5], [2.0, 1.5]]}
+
+    @pytest.mark.parametrize(
+        ("query", "window"),
+        [
+            ("", Window(NOW - 3600, NOW, None, "avg")),
+            ("from=-2h&to=-1h", Window(NOW - 7200, NOW - 3600, None, "avg")),
+            ("to=7200", Window(3600.0, 7200.0, None, "avg")),
+            ("to=60", Window(0.0, 60.0, None, "avg")),
+            ("interval=5m&aggregation=max", Window(NOW - 3600, NOW, 300.0, "max")),
+        ],
+    )
+    def test_the_window(self, api: Api, query: str, window: Window) -> None:
+        api.database.points = Series("component:a", "load", None, [])
+        assert asked(api, f"/api/v1/metrics/component:a/load?{query}") == ("component:a", "load", window)
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("from=20&to=10", "to"),
+            ("from=tomorrow", "from"),
+            ("interval=0", "interval"),
+            ("aggregation=median", "aggregation"),
+        ],
+    )
+    def test_a_wrong_window_is_named(self, api: Api, query: str, field: str) -> None:
+        answer = api.get(f"/api/v1/metrics/component:a/load?{query}")
+        assert (answer.status_code, answer.json["field"]) == (400, field)
+
+    def test_an_unknown_metric_is_a_404_that_names_it(self, api: Api) -> None:
+        answer = api.get("/api/v1/metrics/component:a/load")
+        assert answer.status_code == 404
+        assert (answer.json["value"], answer.json["entity_id"]) == ("load", "component:a")
+
+    @pytest.mark.parametrize(
+        ("path", "entity", "metric"),
+        [
+            ("component:a/load", "component:a", "load"),
+            ("component%3Aa/load", "component:a", "load"),
+            ("resource:a/disk/used", "resource:a/disk", "used"),
+            ("resource%3Aa%2Fdisk/used", "resource:a/disk", "used"),
+            ("resource:a%2Fdisk/used", "resource:a/disk", "used"),
+            ("connector:nagios/n1/rate", "connector:nagios/n1", "rate"),
+            ("resource:a/disk//", "resource:a/disk", "/"),
+            ("resource:a/disk/%2F", "resource:a/disk", "/"),
+            ("resource:a/disk//var/log", "resource:a/disk", "/var/log"),
+            ("resource:a/disk/C%3A%5C%20used", "resource:a/disk", "C:\\ used"),
+            ("component:a/two words", "component:a", "two words"),
+            ("resource:a/disk%252Froot/used", "resource:a/disk%2Froot", "used"),
+            ("resource%3Aa%2Fdisk%252Froot/used", "resource:a/disk%2Froot", "used"),
+            ("component:a/cpu/user", "component:a", "cpu/user"),
+            ("component:é/ü", "component:é", "ü"),
+            ("component:a/100%25", "component:a", "100%"),
+        ],
+    )
+    def test_any_id_and_name_may_stand_in_a_path(self, api: Api, path: str, entity: str, metric: str) -> None:
+        api.database.points = Series(entity, metric, None, [])
+        assert asked(api, f"/api/v1/metrics/{path}")[:2] == (entity, metric)
+
+    def test_a_server_that_hides_the_raw_path_still_works(self, api: Api) -> None:
+        api.database.points = Series("", "", None, [])
+        path = "/api/v1/metrics/resource:a/disk/100%25"
+        assert api.get(path, environ_overrides={"RAW_URI": ""}).status_code == 200
+        assert api.database.queries[-1][:2] == ("resource:a/disk", "100%")
+
+    @pytest.mark.parametrize(
+        ("path", "field"),
+        [
+            ("web1/load", "entity_id"),
+            ("host:a/load", "entity_id"),
+            ("component:a", "metric"),
+            ("resource:a/disk", "metric"),
+            ("component:a/", "metric"),
+            ("component:%FF/load", "path"),
+        ],
+    )
+    def test_a_wrong_path_is_named(self, api: Api, path: str, field: str) -> None:
+        answer = api.get(f"/api/v1/metrics/{path}")
+        assert (answer.status_code, answer.json["field"]) == (400, field)
+
+
+NAMES = st.text(min_size=1, max_size=12).map(lambda text: text.replace("%", "%25").replace("/", "%2F"))
+
+
+@given(
+    kind=st.sampled_from(["component", "resource", "connector"]),
+    one=NAMES,
+    two=NAMES,
+    metric=st.text(min_size=1, max_size=12),
+)
+def test_an_encoded_path_gives_back_id_and_metric(kind: str, one: str, two: str, metric: str) -> None:
+    entity = f"{kind}:{one}" if kind == "component" else f"{kind}:{one}/{two}"
+    assert split_path(f"{quote(entity, safe='')}/{quote(metric, safe='')}") == (entity, metric)
+
+
+@given(st.text(max_size=40))
+def test_no_path_raises_anything_but_its_own_error(path: str) -> None:
+    try:
+        entity, metric = split_path(path)
+    except InputError as refused:
+        assert refused.field in ("entity_id", "metric", "path")
+    else:
+        assert entity
+        assert metric
+
+
+LETTER: dict[str, Any] = {
+    "_id": "d1",
+    "reason": "not JSON",
+    "field": "body",
+    "engine": "cleaner_events",
+    "exchange": "canopsis.events",
+    "routing_key": "a.b.c",
+    "content_type": "application/json",
+    "headers": {"source": "x", "x-death": [{"count": 1}], "timestamp_in_ms": 5, "n": 3, "deep": {"a": 1}},
+    "body": Binary(b'{"a": '),
+}
+
+
+class TestDeadLetters:
+    """``/dead-letters``."""
+
+    def test_a_readable_body_is_shown_as_text(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER
+        [letter] = api.get("/api/v1/dead-letters/d1").json["data"]
+        assert (letter["body"], letter["body_encoding"]) == ('{"a": ', "utf-8")
+
+    def test_another_body_is_shown_in_base64(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"body": b"\xff\x00"}
+        [letter] = api.get("/api/v1/dead-letters/d1").json["data"]
+        assert (letter["body"], letter["body_encoding"]) == ("/wA=", "base64")
+
+    def test_a_replay_publishes_the_bytes_where_they_came_in(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER
+        answer = api.post("/api/v1/dead-letters/d1/replay")
+        assert answer.status_code == 202
+        [message] = api.broker.published
+        assert (message.exchange, message.routing_key, message.body) == ("canopsis.events", "a.b.c", b'{"a": ')
+        assert message.content_type == "application/json"
+        assert message.headers == {"source": "x", "n": 3}
+        assert api.database.replayed == [("d1", "some-admin")]
+
+    def test_a_letter_between_processes_goes_back_to_its_queue(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"exchange": "", "routing_key": "Engine_alarm.03"}
+        api.post("/api/v1/dead-letters/d1/replay")
+        assert (api.broker.published[0].exchange, api.broker.published[0].routing_key) == ("", "Engine_alarm.03")
+
+    def test_a_letter_of_unknown_origin_goes_to_the_events(self, api: Api) -> None:
+        api.database.documents["d1"] = {"_id": "d1", "body": b"x"}
+        api.post("/api/v1/dead-letters/d1/replay")
+        assert api.broker.published[0].exchange == "canopsis.events"
+
+    def test_a_replay_that_the_broker_does_not_take_is_not_noted(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER
+        api.broker.away = "gone"
+        assert api.post("/api/v1/dead-letters/d1/replay").status_code == 503
+        assert api.database.replayed == []
+
+    def test_the_message_id_goes_along(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"message_id": "m-1"}
+        api.post("/api/v1/dead-letters/d1/replay")
+        assert api.broker.published[0].message_id == "m-1"
+
+    def test_a_letter_that_was_cut_cannot_be_replayed(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"cut_from_bytes": 20_000_000}
+        assert api.post("/api/v1/dead-letters/d1/replay").status_code == 409
+        assert api.broker.published == []
+
+    @pytest.mark.parametrize("path", ["/api/v1/dead-letters/no", "/api/v1/dead-letters/no/replay"])
+    def test_an_unknown_letter_is_a_404(self, api: Api, path: str) -> None:
+        answer = api.call("POST" if path.endswith("replay") else "GET", path)
+        assert (answer.status_code, answer.json["field"]) == (404, "letter_id")
+
+
+LIVING: dict[str, Any] = {
+    "_id": "instance:worker:h1:1",
+    "process": "worker",
+    "host": "h1",
+    "partitions": [3, 1],
+    "age": 2.0,
+    "seen": datetime(2026, 1, 1, tzinfo=UTC),
+}
+
+
+class TestHealth:
+    """``/healthz``, ``/readyz`` and ``/status``."""
+
+    def test_a_process_is_alive_whatever_is_away(self, api: Api) -> None:
+        api.broker.away = api.database.away = "gone"
+        assert api.get("/api/v1/healthz", None).status_code == 200
+
+    def test_ready_when_both_answer(self, api: Api) -> None:
+        assert api.get("/api/v1/readyz", None).json["data"] == [{"status": "ready"}]
+
+    @pytest.mark.parametrize("away", [("broker",), ("database",), ("database", "broker")])
+    def test_not_ready_names_what_is_away_and_not_why(self, api: Api, away: tuple[str, ...]) -> None:
+        names = {"broker": "rabbitmq-server", "database": "mongodb"}
+        for each in away:
+            getattr(api, each).away = "secret reason"
+        answer = api.get("/api/v1/readyz", None)
+        assert answer.status_code == 503
+        assert answer.json["servers"] == [names[each] for each in away]
+        assert "Retry-After" in answer.headers
+        assert "secret reason" not in answer.text
+
+    def test_the_servers_are_asked_once_a_second(self, api: Api) -> None:
+        clock = [0.0]
+        ready = readiness.Readiness(api.app.extensions["canopsis"].backend, lambda: clock[0])
+        assert not any(server.error for server in ready.servers())
+        api.broker.away = "gone"
+        assert not any(server.error for server in ready.servers())
+        clock[0] = 1.5
+        assert [server.name for server in ready.servers() if server.error] == ["rabbitmq-server"]
+
+    def test_status_shows_engines_partitions_queues_and_servers(self) -> None:
+        api = Api(queues=("Engine_cleaner_events", "Engine_alarm.00"))
+        api.broker.waiting = {"Engine_cleaner_events": 7}
+        silent = LIVING | {"_id": "instance:worker:h2:1", "age": 500.0, "partitions": [2]}
+        api.database.living = [LIVING, silent]
+        [found] = api.get("/api/v1/status", "reader").json["data"]
+        assert found["healthy"] is True
+        assert [engine["alive"] for engine in found["engines"]] == [True, False]
+        assert found["partitions"] == [
+            {"process": "worker", "partition": 1, "holder": "instance:worker:h1:1"},
+            {"process": "worker", "partition": 3, "holder": "instance:worker:h1:1"},
+        ]
+        assert found["queues"] == [
+            {"name": "Engine_cleaner_events", "messages": 7, "exists": True},
+            {"name": "Engine_alarm.00", "messages": None, "exists": False},
+        ]
+        assert [(server["name"], server["version"], server["reachable"]) for server in found["servers"]] == [
+            ("mongodb", "6.0.5", True),
+            ("rabbitmq-server", "3.10.8", True),
+        ]
+
+    def test_status_answers_while_the_servers_are_away(self, api: Api) -> None:
+        assert api.get("/api/v1/me", "reader").status_code == 200
+        api.broker.away = api.database.away = "gone"
+        [found] = api.get("/api/v1/status", "reader").json["data"]
+        assert found["healthy"] is False
+        assert [server["error"] for server in found["servers"]] == ["gone", "gone"]
+        assert found["engines"] == []
+
+    def test_no_engine_is_not_healthy(self, api: Api) -> None:
+        assert api.get("/api/v1/status").json["data"][0]["healthy"] is False
+
+
+def test_what_bson_has_and_json_has_not_is_written() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    found = encode([Int64(5), Binary(b"ab"), b"ab", ObjectId("0" * 24), moment, float("nan")])
+    assert found == b'[5,"YWI=","YWI=","000000000000000000000000","2026-01-01T00:00:00Z",null]'
