@@ -1,0 +1,150 @@
+"""``canopsis alarms``: the alarms of the site as a table."""
+
+from __future__ import annotations
+
+import argparse
+import select
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from canopsis.cli.common import DONE, command, parser, say, show_json, table
+from canopsis.errors import InputError, SiteError
+from canopsis.ops import config
+from canopsis.ops.apiclient import PREFIX, Api
+from canopsis.ops.prefix import Prefix
+
+EXAMPLES = """
+canopsis alarms                              open alarms, latest event first
+canopsis alarms --watch                      the same, fresh every 2 s, until Ctrl-C
+canopsis alarms --state critical --not-acked
+canopsis alarms --component web1 --show all --limit 20
+canopsis alarms --json | jq '.[].output'
+"""
+
+STATES = ("ok", "warning", "critical", "unknown")
+STATUS = {0: "off", 1: "ongoing", 2: "stealthy", 3: "flapping", 4: "cancelled"}
+HEADER = ("STATE", "STATUS", "AGE", "ACK", "WHAT", "OUTPUT")
+
+_NARROWEST_OUTPUT = 20
+_CLEAR = "\x1b[H\x1b[2J"
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``canopsis alarms``; return its exit code."""
+    args = _parse(argv)
+    api = Api(config.client(Prefix.find()))
+    query = _query(args)
+    if args.watch:
+        _watch(api, query, args)
+    found = _listing(api, query)
+    if args.json:
+        show_json(found["data"])
+    else:
+        say(render(found, time.time(), _width()))
+    return DONE
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parse = parser("canopsis alarms", "Show alarms.", EXAMPLES)
+    parse.add_argument("--show", choices=("open", "resolved", "all"), default="open", help="which ones (%(default)s)")
+    parse.add_argument("--state", help=f"only these, with commas: {', '.join(STATES)}, or 0 to 3")
+    for name in ("connector", "component", "resource", "tag"):
+        parse.add_argument(f"--{name}", help=f"only those of this {name}")
+    parse.add_argument("--search", help="words in names, output or tags")
+    acked = parse.add_mutually_exclusive_group()
+    acked.add_argument("--acked", dest="acked", action="store_const", const="true", help="only acknowledged ones")
+    acked.add_argument("--not-acked", dest="acked", action="store_const", const="false", help="only the others")
+    parse.add_argument("--sort", metavar="FIELD", help="order by this field (last_event, latest first)")
+    parse.add_argument("--descending", action="store_true", help="with --sort: the highest first")
+    parse.add_argument("--limit", type=int, default=50, help="how many at most (%(default)s)")
+    parse.add_argument("--watch", action="store_true", help="keep it fresh until Ctrl-C; Enter refreshes at once")
+    parse.add_argument("--interval", type=float, default=2.0, help="seconds between two looks (%(default)g)")
+    parse.add_argument("--json", action="store_true", help="print JSON; with --watch a line each time")
+    return parse.parse_args(argv)
+
+
+def _query(args: argparse.Namespace) -> dict[str, object]:
+    names = ("show", "connector", "component", "resource", "tag", "search", "acked", "sort", "limit")
+    query = {name: getattr(args, name) for name in names} | {"state": states(args.state) if args.state else None}
+    return query | ({"sort": f"-{args.sort}"} if args.sort and args.descending else {})
+
+
+def states(text: str) -> str:
+    """Return state names or numbers as the API wants them. Raises InputError."""
+    words = [word.strip().lower() for word in text.split(",")]
+    numbers = [str(STATES.index(word)) if word in STATES else word for word in words]
+    if not set(numbers) <= {"0", "1", "2", "3"}:
+        raise InputError("--state", text, f"{', '.join(STATES)}, or 0 to 3, with commas")
+    return ",".join(numbers)
+
+
+def _listing(api: Api, query: Mapping[str, object]) -> Mapping[str, Any]:
+    answer = api.call("GET", f"{PREFIX}/alarms", query=query)
+    if not answer.good:
+        raise SiteError(f"cannot list alarms: {answer.problem()}")
+    found: Mapping[str, Any] = answer.json()
+    return found
+
+
+def _watch(api: Api, query: Mapping[str, object], args: argparse.Namespace) -> None:
+    """Show alarms again and again; ends by KeyboardInterrupt, or when nobody reads any more."""
+    while True:
+        try:
+            found = _listing(api, query)
+            text = render(found, time.time(), _width())
+        except SiteError as error:
+            # An API that restarts is no reason to stop watching.
+            found, text = {"error": str(error)}, f"{error}\ntrying again"
+        if args.json:
+            show_json(found, lines=True)
+        else:
+            say((_CLEAR if sys.stdout.isatty() else "") + text)
+        _pause(args.interval)
+
+
+def _pause(seconds: float) -> None:
+    keyboard = [sys.stdin] if sys.stdin.isatty() else []
+    if select.select(keyboard, [], [], seconds)[0]:
+        sys.stdin.readline()
+
+
+def render(found: Mapping[str, Any], now: float, width: int) -> str:
+    """Return a page of alarms as a table at most ``width`` wide."""
+    alarms = found["data"]
+    if not alarms:
+        return "no alarms"
+    text = table(HEADER, [row(alarm, now) for alarm in alarms])
+    shown = f"{len(alarms)} of {found['total']} alarms" if found["total"] > len(alarms) else f"{len(alarms)} alarms"
+    room = max(width, len(text.splitlines()[0]) + _NARROWEST_OUTPUT)
+    return "\n".join(cut(line, room) for line in text.splitlines()) + f"\n{shown}"
+
+
+def row(alarm: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    """Return the cells of one alarm."""
+    state, status = alarm["state"], alarm["status"]
+    what = f"{alarm['component']}/{alarm['resource']}" if alarm.get("resource") else alarm["component"]
+    acked = (alarm.get("ack") or {}).get("author", "")
+    output = " ".join(str(alarm.get("output", "")).split())
+    name = STATES[state].upper() if 0 <= state < len(STATES) else str(state)
+    return (name, STATUS.get(status, str(status)), age(now - alarm["created"]), acked, what, output)
+
+
+def age(seconds: float) -> str:
+    """Return a time as one number and unit."""
+    seconds = max(0.0, seconds)
+    return next((f"{seconds / size:.0f}{unit}" for size, unit in _UNITS if seconds >= size), f"{seconds:.0f}s")
+
+
+def cut(line: str, width: int) -> str:
+    """Return ``line`` cut to ``width`` characters."""
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _width() -> int:
+    # What is not a terminal (a file, a program) gets whole lines.
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000

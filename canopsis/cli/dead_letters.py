@@ -1,0 +1,111 @@
+"""``canopsis dead-letters``: what could not be processed, why, and once more."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from canopsis.cli.alarms import cut
+from canopsis.cli.common import DONE, NOT_DONE, command, complain, parser, say, show_json, table
+from canopsis.errors import SiteError
+from canopsis.ops import config
+from canopsis.ops.apiclient import PREFIX, Api
+from canopsis.ops.prefix import Prefix
+
+EXAMPLES = """
+canopsis dead-letters list --engine cleaner_events --limit 5
+canopsis dead-letters show ID         with the original bytes
+canopsis dead-letters replay ID ID    publish the original bytes again
+canopsis dead-letters replay --all    every one that was not replayed yet
+"""
+
+HEADER = ("ID", "RECEIVED", "ENGINE", "REASON")
+
+_PAGE = 200
+_WIDTH = 120
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``canopsis dead-letters``; return its exit code."""
+    args = _parse(argv)
+    run: Callable[[Api, argparse.Namespace], int] = args.run
+    return run(Api(config.client(Prefix.find())), args)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parse = parser("canopsis dead-letters", "Look at what could not be processed, or try it again.", EXAMPLES)
+    verbs = parse.add_subparsers(dest="verb", required=True, metavar="list|show|replay")
+    listing = verbs.add_parser("list", help="the latest ones")
+    listing.add_argument("--engine", help="only those of this engine")
+    listing.add_argument("--field", help="only those refused for this field")
+    listing.add_argument("--search", help="words of the reason")
+    listing.add_argument("--limit", type=int, default=20, help="how many at most (%(default)s)")
+    show = verbs.add_parser("show", help="one with its original bytes")
+    show.add_argument("id", metavar="ID")
+    replay = verbs.add_parser("replay", help="publish the original bytes again")
+    replay.add_argument("ids", nargs="*", metavar="ID")
+    replay.add_argument("--all", action="store_true", help="every one that was not replayed yet")
+    for verb, run in ((listing, _list), (show, _show), (replay, _replay)):
+        verb.set_defaults(run=run)
+        verb.add_argument("--json", action="store_true", help="print JSON")
+    args = parse.parse_args(argv)
+    if args.verb == "replay" and bool(args.ids) == args.all:
+        parse.error("give one ID or more, or --all")
+    return args
+
+
+def _list(api: Api, args: argparse.Namespace) -> int:
+    query = {name: getattr(args, name) for name in ("engine", "field", "search", "limit")}
+    letters = api.data("GET", f"{PREFIX}/dead-letters", query=query)
+    if args.json:
+        show_json(letters)
+    else:
+        text = table(HEADER, map(_row, letters)) if letters else "no dead letters"
+        say("\n".join(cut(line, _WIDTH) for line in text.splitlines()))
+    return DONE
+
+
+def _row(letter: Mapping[str, Any]) -> tuple[str, ...]:
+    return (letter["_id"], str(letter["received"])[:19], str(letter.get("engine", "")), str(letter.get("reason", "")))
+
+
+def _show(api: Api, args: argparse.Namespace) -> int:
+    (letter,) = api.data("GET", f"{PREFIX}/dead-letters/{quote(args.id, safe='')}")
+    if args.json:
+        show_json(letter)
+        return DONE
+    facts = {name: value for name, value in letter.items() if name != "body" and value not in ("", None, {})}
+    say(table(("FIELD", "VALUE"), facts.items()))
+    say(f"\n{letter['body']}")
+    return DONE
+
+
+def _replay(api: Api, args: argparse.Namespace) -> int:
+    wanted = _unplayed(api) if args.all else args.ids
+    results = {letter_id: _replay_one(api, letter_id) for letter_id in wanted}
+    if args.json:
+        show_json([{"id": letter_id, "error": error} for letter_id, error in results.items()])
+    for letter_id, error in results.items() if not args.json else ():
+        (complain if error else say)(f"{letter_id}: {error or 'replayed'}")
+    return NOT_DONE if any(results.values()) else DONE
+
+
+def _unplayed(api: Api) -> list[str]:
+    letters: list[str] = []
+    while True:
+        query = {"replayed": "false", "start": len(letters), "limit": _PAGE, "sort": "received"}
+        page = api.data("GET", f"{PREFIX}/dead-letters", query=query)
+        letters += [letter["_id"] for letter in page]
+        if len(page) < _PAGE:
+            return letters
+
+
+def _replay_one(api: Api, letter_id: str) -> str:
+    try:
+        api.data("POST", f"{PREFIX}/dead-letters/{quote(letter_id, safe='')}/replay")
+    except SiteError as error:
+        return str(error)
+    return ""

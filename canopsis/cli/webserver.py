@@ -1,0 +1,48 @@
+"""What gunicorn calls: ``gunicorn -c python:canopsis.api.gunicorn_conf 'canopsis.cli.webserver:application()'``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+
+from flask import Flask
+
+from canopsis.api import create_app
+from canopsis.engines.registry import REGISTRY
+from canopsis.errors import CanopsisError, ConfigError
+from canopsis.ops import settings
+from canopsis.ops.prefix import Prefix
+
+SERVICE = "webserver"
+"""Our section in ``amqp.conf`` and ``storage.conf``."""
+
+_LOG = logging.getLogger(__name__)
+
+
+def application() -> Flask:
+    """Return the application of this site; a configuration that is wrong ends the process with its reason."""
+    try:
+        return make(Prefix.find())
+    except CanopsisError as error:
+        sys.exit(f"error: {error}")
+
+
+def make(prefix: Prefix) -> Flask:
+    """Return the application of the site in ``prefix``. Raises ConfigError."""
+    web = settings.webserver(prefix)
+    level = logging.INFO if web.debug else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    web = replace(web, queues=queues(prefix))
+    return create_app(web, settings.storage(prefix, SERVICE), settings.amqp(prefix, SERVICE))
+
+
+def queues(prefix: Prefix) -> tuple[str, ...]:
+    """Return the names of the site's queues; none on a host that does not know the chain."""
+    try:
+        chain = settings.chain(prefix)
+        chain.check(REGISTRY)
+    except ConfigError as error:
+        _LOG.warning("GET /api/v1/status shows no queues: %s", error)
+        return ()
+    return tuple(queue.name for queue in chain.topology(REGISTRY).queues)

@@ -1,0 +1,1 @@
+"""Running a site: its files, its configuration, supervisord, and the way to its API."""

@@ -1,0 +1,205 @@
+"""supervisord itself: found, started and ended, one command at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from canopsis.errors import SiteError
+from canopsis.ops import orphans, processes, programs
+from canopsis.ops.prefix import VARIABLE, Prefix, user_name
+from canopsis.ops.processes import Process
+from canopsis.ops.supervisor import Supervisor
+from canopsis.ops.wait import until
+
+Say = Callable[[str], None]
+"""Shows one line of progress."""
+
+AUTOSTART = "CANOPSIS_AUTOSTART"
+"""Tells the program files whether a supervisord that starts shall start them."""
+
+_LONGEST_SOCKET = 107
+_LONGEST_STOP = 300.0
+_PATIENCE = 30.0
+
+
+def answers(prefix: Prefix) -> bool:
+    """Whether the supervisord of ``prefix`` answers."""
+    return prefix.socket.exists() and Supervisor(prefix.socket).answers()
+
+
+def ensure(prefix: Prefix, say: Say, *, everything: bool) -> bool:
+    """Have supervisord running; return whether it was started now.
+
+    ``everything`` lets it start its programs too. What an earlier supervisord left running is ended
+    before, so nothing runs twice. Raises SiteError when it does not come up.
+    """
+    if answers(prefix):
+        return False
+    with _lock(prefix, say):
+        if answers(prefix):
+            return False
+        _await_earlier(prefix, say)
+        if answers(prefix):
+            return False
+        orphans.end(prefix, programs.read_all(prefix), say)
+        for stale in (prefix.pid_file, prefix.socket):
+            stale.unlink(missing_ok=True)
+        say("starting supervisord")
+        _launch(prefix, everything=everything)
+        return True
+
+
+def shutdown(prefix: Prefix, say: Say) -> bool:
+    """End supervisord with all programs and whatever they left behind; return whether there was anything to end."""
+    with _lock(prefix, say):
+        running = _running(prefix)
+        settle(prefix, say)
+        if running is not None and answers(prefix):
+            say("stopping supervisord")
+            Supervisor(prefix.socket).shutdown()
+        if running is not None and not processes.await_end(running.pid, _LONGEST_STOP):
+            raise SiteError(f"supervisord (pid {running.pid}) does not end; see {_log(prefix)}")
+        left = orphans.end(prefix, programs.read_all(prefix), say)
+        return running is not None or bool(left)
+
+
+def settle(prefix: Prefix, say: Say) -> None:
+    """Wait for a supervisord that starts or ends just now. Raises SiteError when one hangs."""
+    if not answers(prefix):
+        _await_earlier(prefix, say)
+
+
+def hanging(prefix: Prefix) -> int:
+    """Return the process id of a supervisord that runs but does not answer, 0 when there is none."""
+    running = _running(prefix)
+    return running.pid if running is not None and not answers(prefix) else 0
+
+
+def _running(prefix: Prefix) -> Process | None:
+    """Return the process of the supervisord of ``prefix``."""
+    return next((p for p in processes.all_processes() if _serves(p, prefix)), None)
+
+
+def _serves(process: Process, prefix: Prefix) -> bool:
+    command = process.command
+    if not any(
+        part.endswith(("/supervisord", "supervisor.supervisord")) or part == "supervisord" for part in command[:3]
+    ):
+        return False
+    values = (command[at + 1] for at, part in enumerate(command[:-1]) if part in ("-c", "--configuration"))
+    return any(_same(process, value, prefix.supervisord_conf) for value in values)
+
+
+def _same(process: Process, value: str, path: Path) -> bool:
+    try:
+        return path.samefile(Path(f"/proc/{process.pid}/cwd") / value)
+    except OSError:
+        return False
+
+
+def _await_earlier(prefix: Prefix, say: Say) -> None:
+    """Wait for a supervisord that starts or ends just now; raise SiteError when one hangs."""
+    running = _running(prefix)
+    if running is None:
+        return
+    say(f"waiting for supervisord (pid {running.pid}), which starts or ends just now")
+    until(lambda: answers(prefix) or processes.await_end(running.pid, 0.0), _PATIENCE)
+    if _is_ending(prefix):
+        processes.await_end(running.pid, _LONGEST_STOP)
+    if not answers(prefix) and not processes.await_end(running.pid, 0.0):
+        raise SiteError(
+            f"supervisord (pid {running.pid}) runs but does not answer on {prefix.socket}; see {_log(prefix)}; "
+            f"end it with: kill -9 {running.pid}, and run this again: what it runs is stopped cleanly then"
+        )
+
+
+def _is_ending(prefix: Prefix) -> bool:
+    try:
+        return bool(Supervisor(prefix.socket).call("getState")["statecode"] < 0)
+    except SiteError:
+        return False
+
+
+def _launch(prefix: Prefix, *, everything: bool) -> None:
+    _refuse_impossible(prefix)
+    with tempfile.TemporaryFile("w+") as output:
+        process = _spawn(prefix, output, _environment(prefix, everything=everything))
+        # It leaves for the background while it still starts; then only its new process tells.
+        until(lambda: answers(prefix) or (process.poll() is not None and _running(prefix) is None), _PATIENCE)
+        if not answers(prefix):
+            raise SiteError(_why_not(prefix, output))
+
+
+def _spawn(prefix: Prefix, output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(prefix.supervisord_conf)],
+            cwd=prefix.path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        who = user_name(os.geteuid())
+        raise SiteError(
+            f"{who} cannot run {sys.executable} in {prefix.path}: {error.strerror}; look at its mode"
+        ) from error
+
+
+def _refuse_impossible(prefix: Prefix) -> None:
+    if not prefix.supervisord_conf.is_file():
+        raise SiteError(f"{prefix.supervisord_conf} is missing: site.yml writes it")
+    if len(os.fsencode(prefix.socket)) > _LONGEST_SOCKET:
+        raise SiteError(
+            f"{prefix.socket} is longer than a unix socket may be ({_LONGEST_SOCKET} bytes): move the prefix"
+        )
+    prefix.run.mkdir(parents=True, exist_ok=True)
+    prefix.log.mkdir(parents=True, exist_ok=True)
+
+
+def _environment(prefix: Prefix, *, everything: bool) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR_")}
+    return kept | {VARIABLE: str(prefix.path), AUTOSTART: "true" if everything else "false"}
+
+
+def _why_not(prefix: Prefix, output: IO[str]) -> str:
+    output.seek(0)
+    lines = [line for line in output.read().splitlines() if not line.startswith("For help, use")]
+    said = " ".join(lines) or "it said nothing"
+    return f"supervisord does not come up: {said}\n  configuration: {prefix.supervisord_conf}\n  log: {_log(prefix)}"
+
+
+def _log(prefix: Prefix) -> Path:
+    return prefix.log / "supervisord.log"
+
+
+@contextmanager
+def _lock(prefix: Prefix, say: Say) -> Iterator[None]:
+    """Hold the site's lock, so that two commands at once never start two supervisords."""
+    prefix.run.mkdir(parents=True, exist_ok=True)
+    with (prefix.run / "service.lock").open("a") as file:
+        if not _try_lock(file):
+            say("waiting for another command that starts or stops supervisord")
+            if not until(lambda: _try_lock(file), _LONGEST_STOP):
+                raise SiteError(
+                    f"another command has held {file.name} for {_LONGEST_STOP:g} s; see who with: fuser {file.name}"
+                )
+        yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
