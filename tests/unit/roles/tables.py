@@ -1,0 +1,65 @@
+"""The variable table of a role's README, made from its specs and defaults.
+
+``python tests/unit/roles/tables.py`` writes the tables anew.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+BEGIN, END = "<!-- variables -->\n", "<!-- end of variables -->\n"
+
+
+def names() -> list[str]:
+    """Return the roles there are."""
+    return sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+
+
+def load(role: str, part: str) -> Any:
+    """Return a YAML file of a role."""
+    return yaml.safe_load((ROLES / role / part).read_text())
+
+
+def options(role: str) -> dict[str, dict[str, Any]]:
+    """Return the options of the role's main entry point."""
+    found: dict[str, dict[str, Any]] = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return found
+
+
+def table(role: str) -> str:
+    """Return the table as Markdown."""
+    defaults = load(role, "defaults/main.yml")
+    lines = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
+    for name, option in options(role).items():
+        lines.append(f"| `{name}` | {option['type']} | {shown(name, defaults)} | {option['description']} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(name: str, defaults: dict[str, Any]) -> str:
+    """Return a default as the table shows it: expressions only as what they are."""
+    if name not in defaults:
+        return "required"
+    value = defaults[name]
+    if isinstance(value, str) and "{{" in value:
+        found = re.fullmatch(r"\{\{ (\w+) \| default\(([^|{}]+)\) \}\}", value)
+        return f"`{found[1]}`, else `{found[2]}`" if found else "computed"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{len(value)} entries, see `defaults/main.yml`"
+    return f"`{yaml.safe_dump(value, default_flow_style=True, width=1000).split(chr(10))[0]}`"
+
+
+def with_table(role: str, text: str) -> str:
+    """Return ``text`` with the table of ``role`` between its marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}{table(role)}{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    for each in names():
+        readme = ROLES / each / "README.md"
+        readme.write_text(with_table(each, readme.read_text()))

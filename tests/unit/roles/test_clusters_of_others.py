@@ -1,0 +1,133 @@
+"""What the roles write when brokers and databases are ours, and when URLs name somebody else's."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from typing import Any
+
+import pytest
+import tables
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+init_plugin_loader()
+
+AMQP = "amqps://site:am%40qp@b1:5671,b2:5671/their%2Fhost"
+MONGODB = "mongodb://people:mongo@d1,d2:27018/alarms?replicaSet=theirs&authSource=staff&tls=true"
+OWN: dict[str, Any] = {
+    "groups": {"rabbitmq": ["n1", "n2"], "mongodb": ["n1", "n2"]},
+    "group_names": ["engines", "webserver", "collectd"],
+    "hostvars": {"n1": {}, "n2": {"canopsis_address": "10.0.0.2"}},
+    "inventory_hostname": "n1",
+    "ansible_facts": {"canopsis_host": {"nodename": "n1"}},
+    "ansible_connection": "ssh",
+    "playbook_dir": "/site/playbooks",
+    "environment_releases": {},
+    "collectd_fingerprint": "",
+    **{
+        f"{server}_{user}_password": f"{server}-{user}"
+        for server in ("rabbitmq", "mongodb")
+        for user in ("engines", "webserver")
+    },
+    "rabbitmq_collectd_password": "rabbitmq-collectd",
+}
+THEIRS = {**OWN, "groups": {}, "canopsis_amqp_url": AMQP, "canopsis_mongodb_url": MONGODB}
+NO_PASSWORD = {**OWN, "groups": {}, "canopsis_amqp_url": "amqp://b1", "canopsis_mongodb_url": "mongodb://d1"}
+
+
+def written(role: str, template: str, given: dict[str, Any]) -> str:
+    """Return what a template of a role becomes with its defaults and the variables ``given``."""
+    loader = DataLoader()
+    loader.set_basedir(str(tables.ROLES.parent))
+    defaults = loader.load_from_file(str(tables.ROLES / role / "defaults" / "main.yml"), trusted_as_template=True)
+    text = trust_as_template((tables.ROLES / role / "templates" / template).read_text())
+    return str(Templar(loader, variables={**defaults, **given}).template(text))
+
+
+def sections(role: str, template: str, given: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the sections of a file."""
+    parser = ConfigParser(interpolation=None)
+    parser.read_string(written(role, template, given))
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+def test_our_brokers_are_those_of_the_group() -> None:
+    found = sections("environment", "amqp.conf.j2", OWN)
+    assert found["master"] == {"hosts": "n1:5672,10.0.0.2:5672", "virtual_host": "canopsis"}
+    assert found["engines"] == {"userid": "engines", "password": "rabbitmq-engines"}
+    assert found["webserver"] == {"userid": "webserver", "password": "rabbitmq-webserver"}
+
+
+def test_their_brokers_are_those_of_the_url() -> None:
+    found = sections("environment", "amqp.conf.j2", THEIRS)
+    assert found["master"] == {"hosts": "b1:5671,b2:5671", "virtual_host": "their/host", "tls": "true"}
+    assert found["engines"] == found["webserver"] == {"userid": "site", "password": "am@qp"}
+
+
+def test_our_database_is_that_of_the_group() -> None:
+    found = sections("environment", "storage.conf.j2", OWN)
+    expected = {"hosts": "n1:27017,10.0.0.2:27017", "replica_set": "canopsis", "database": "canopsis"}
+    assert found["master"] == expected
+    assert found["engines"] == {"username": "engines", "password": "mongodb-engines"}
+
+
+def test_their_database_is_that_of_the_url() -> None:
+    found = sections("environment", "storage.conf.j2", THEIRS)
+    assert found["master"] == {
+        "hosts": "d1:27017,d2:27018",
+        "replica_set": "theirs",
+        "database": "alarms",
+        "tls": "true",
+        "auth_source": "staff",
+    }
+    assert found["engines"] == found["webserver"] == {"username": "people", "password": "mongo"}
+
+
+@pytest.mark.parametrize(
+    ("template", "service"),
+    [
+        ("amqp.conf.j2", {"userid": "engines", "password": "rabbitmq-engines"}),
+        ("storage.conf.j2", {"username": "engines", "password": "mongodb-engines"}),
+    ],
+)
+def test_a_url_without_password_leaves_each_service_its_own(template: str, service: dict[str, str]) -> None:
+    assert sections("environment", template, NO_PASSWORD)["engines"] == service
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (OWN, ['Host "n1"', 'Host "10.0.0.2"', 'Port "5672"', 'VHost "canopsis"', 'User "collectd"',
+               'Password "rabbitmq-collectd"']),
+        (THEIRS, ['Host "b1"', 'Host "b2"', 'Port "5671"', 'VHost "their/host"', 'User "site"', 'Password "am@qp"',
+                  "TLSEnabled true"]),
+        (NO_PASSWORD, ['Host "b1"', 'Port "5672"', 'User "collectd"', 'Password "rabbitmq-collectd"']),
+    ],
+)  # fmt: skip
+def test_collectd_has_every_broker(given: dict[str, Any], lines: list[str]) -> None:
+    text = written("collectd", "collectd.conf.j2", given)
+    said = [line.strip() for line in text.splitlines()]
+    assert [line for line in lines if line not in said] == []
+    assert ("TLSEnabled true" in said) is ("TLSEnabled true" in lines)
+
+
+def test_the_unit_runs_as_the_user_of_the_site() -> None:
+    given = {**OWN, "canopsis_prefix": "/srv/site", "canopsis_user": "watcher", "supervisor_open_files": 65536}
+    text = written("supervisor", "canopsis.service.j2", given)
+    for line in ("User=watcher", "ExecStart=/srv/site/bin/hypcontrol start", "ExecStop=/srv/site/bin/hypcontrol stop"):
+        assert line in text.splitlines()
+    assert "LimitNOFILE=65536" in text
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (["engines"], {"backend": "", "middleware": "amqp2engines", "frontend": ""}),
+        (["mongodb", "rabbitmq"], {"backend": "mongodb,rabbitmq-server", "middleware": "", "frontend": ""}),
+        (["webserver", "collectd"], {"backend": "", "middleware": "collectd", "frontend": "webserver"}),
+    ],
+)
+def test_hypcontrol_names_what_runs_on_the_host(own: list[str], expected: dict[str, str]) -> None:
+    found = sections("environment", "hypcontrol.conf.j2", {**OWN, "group_names": own})
+    assert {name: section["services"] for name, section in found.items()} == expected
