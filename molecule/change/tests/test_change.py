@@ -1,0 +1,157 @@
+"""The life of one host: a dry run, a deployment, small changes that restart only what they touch, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import plays
+import site_hosts as site
+
+CHAIN = [
+    {"name": "collectdgw", "process": "cleaner", "next": ["cleaner_events"]},
+    {"name": "cleaner_events", "process": "cleaner", "next": ["event_filter"]},
+    {"name": "event_filter", "next": ["context"]},
+    {"name": "context", "next": ["alarm"]},
+    {"name": "alarm", "next": ["perfdata"]},
+    {"name": "perfdata", "next": ["eventstore"]},
+    {"name": "eventstore"},
+]
+LETTERS = {"name": "dead_letters", "process": "letters"}
+BLANK = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "blank.txt"
+"""What was on the host before the site."""
+UNTOUCHED = ("bin", "boot", "etc", "home", "lib", "opt", "root/.ssh", "sbin", "srv", "usr", "var")
+
+
+def chain(*engines: dict[str, Any]) -> tuple[str, str]:
+    """Return the option that gives the site these engines."""
+    return "-e", json.dumps({"engines_chain": engines})
+
+
+WITH_LETTERS = chain(*CHAIN, LETTERS)
+
+
+def listing(host: Any) -> set[str]:
+    """Return every path of the host that a site could have left."""
+    found = host.check_output(f"cd / && find {' '.join(UNTOUCHED)} -xdev ! -path '*/__pycache__*'")
+    moving = re.compile(
+        r"var/(log|tmp|lib/systemd|cache)/|var/lib/dbus|etc/(\.pwd\.lock|(passwd|group|shadow|gshadow)-)$"
+    )
+    return {path for path in found.splitlines() if not moving.match(path)}
+
+
+def running(host: Any) -> dict[str, str]:
+    """Return the process id of each program."""
+    text = host.run(f"{site.AS_USER} {site.CONTROL} status").stdout
+    return dict(re.findall(r"^(\S+) +RUNNING +pid (\d+)", text, re.MULTILINE))
+
+
+def restarted(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Return the programs that do not run in the same process any more."""
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+def test_a_dry_run_on_a_blank_host_shows_all_and_touches_nothing(hosts: dict[str, Any]) -> None:
+    before = listing(hosts["site1"])
+    BLANK.write_text("\n".join(sorted(before)))
+    output = plays.succeed("site.yml", "--check", "--diff")
+    assert plays.changes(output)["site1"] > 10, output
+    assert {path for path in listing(hosts["site1"]) - before if not path.startswith("root/.ansible")} == set()
+    assert hosts["site1"].run("getent passwd canopsis").rc != 0
+
+
+def test_the_host_becomes_a_site(hosts: dict[str, Any]) -> None:
+    plays.succeed("site.yml", *WITH_LETTERS)
+    assert set(site.programs(hosts["site1"]).values()) == {"RUNNING"}
+
+
+def test_an_option_of_one_engine_restarts_its_process_alone(hosts: dict[str, Any]) -> None:
+    before = running(hosts["site1"])
+    plays.succeed("site.yml", *chain(*CHAIN, LETTERS | {"beat_interval": 30}))
+    assert restarted(before, running(hosts["site1"])) == {"engine-letters"}
+
+
+def test_an_engine_taken_out_leaves_nothing(hosts: dict[str, Any]) -> None:
+    before = running(hosts["site1"])
+    plays.succeed("site.yml", *chain(*CHAIN))
+    assert restarted(before, running(hosts["site1"])) == {"engine-letters"}
+    assert "engine-letters" not in site.programs(hosts["site1"])
+    assert "letters" not in site.as_user(hosts["site1"], f"{site.CONTROL} avail")
+    assert not hosts["site1"].file(f"{site.PREFIX}/etc/engines/letters.conf").exists
+
+
+def test_a_new_engine_starts_alone(hosts: dict[str, Any]) -> None:
+    before = running(hosts["site1"])
+    plays.succeed("site.yml", *WITH_LETTERS)
+    assert restarted(before, running(hosts["site1"])) == {"engine-letters"}
+
+
+def test_a_password_that_drifted_is_the_one_change_of_a_dry_run(hosts: dict[str, Any], secrets: dict[str, Any]) -> None:
+    site.as_user(hosts["site1"], f"{site.PREFIX}/bin/rabbitmqctl --silent change_password collectd drifted-by-hand")
+    output = plays.succeed("site.yml", "--check", "--diff", *WITH_LETTERS)
+    assert plays.changes(output) == {"localhost": 0, "site1": 1}, output
+    assert "collectd" in output[output.index("Have the virtual host") :].split("TASK")[0]
+    assert secrets["rabbitmq_collectd_password"] not in output and "drifted-by-hand" not in output
+    before = running(hosts["site1"])
+    assert plays.changes(plays.succeed("site.yml", *WITH_LETTERS))["site1"] == 1
+    assert restarted(before, running(hosts["site1"])) == set()
+
+
+def test_a_new_password_reaches_the_user_and_who_uses_it(hosts: dict[str, Any]) -> None:
+    new = ("-e", "mongodb_webserver_password=another-password-of-24-signs", *WITH_LETTERS)
+    before = running(hosts["site1"])
+    plays.succeed("site.yml", *new)
+    assert restarted(before, running(hosts["site1"])) == {"webserver"}
+    assert plays.changes(plays.succeed("site.yml", *new)) == {"localhost": 0, "site1": 0}
+    assert site.ask(hosts["site1"], "alarms?limit=1")["success"]
+
+
+def test_what_is_killed_comes_back(hosts: dict[str, Any]) -> None:
+    host = hosts["site1"]
+    # The newest process of gunicorn is a worker.
+    for program in ("bin/gunicorn", "libexec/collectd"):
+        host.check_output(f"pkill -9 -u canopsis -n -f {program}")
+        site.eventually(lambda: site.health(host, "site1"), "200", 30)
+    site.eventually(lambda: set(site.programs(host).values()), {"RUNNING"}, 30)
+
+
+def test_services_go_on_without_supervisord_until_a_run_brings_it_back(hosts: dict[str, Any]) -> None:
+    host = hosts["site1"]
+    host.run("pkill -9 -u canopsis -f supervisor.supervisord")
+    assert site.health(host, "site1") == "200"
+    plays.succeed("site.yml", *WITH_LETTERS)
+    assert set(site.programs(host).values()) == {"RUNNING"}
+    assert site.health(host, "site1") == "200"
+
+
+def test_collectd_goes_on_after_the_broker_died(hosts: dict[str, Any]) -> None:
+    host = hosts["site1"]
+
+    def newest() -> float:
+        points = site.ask(host, "metrics/resource:site1/load/load-shortterm")["data"]
+        return float(points[-1][0]) if points else 0.0
+
+    site.eventually(lambda: newest() > 0, True)
+    host.check_output("pkill -9 -u canopsis beam.smp")
+    died = float(host.check_output("date +%s"))
+    site.eventually(lambda: newest() > died, True, 120)
+
+
+def test_the_end_leaves_what_is_documented(hosts: dict[str, Any]) -> None:
+    confirm = ("-e", f"canopsis_confirm_uninstall={site.PREFIX}")
+    assert site.PREFIX in plays.refuse("playbooks/uninstall.yml")
+    plays.succeed("playbooks/uninstall.yml", *confirm)
+    assert hosts["site1"].file(f"{site.PREFIX}/var/lib/mongodb/WiredTiger").exists
+    plays.succeed("playbooks/uninstall.yml", *confirm, "-e", "canopsis_purge_data=true")
+    before = set(BLANK.read_text().splitlines())
+    left = {path for path in listing(hosts["site1"]) - before if "/.ansible" not in path}
+    assert left <= {"opt/canopsis"}, left
+    assert site.fingerprint(hosts["site1"])["processes"] == {}
+
+
+def test_the_host_becomes_a_site_again(hosts: dict[str, Any]) -> None:
+    plays.succeed("site.yml")
+    assert set(site.programs(hosts["site1"]).values()) == {"RUNNING"}

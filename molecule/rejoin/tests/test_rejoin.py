@@ -1,0 +1,94 @@
+"""What was lost on a host of three comes back by site.yml alone, and the other hosts stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plays
+import pytest
+import site_hosts as site
+
+ALL = {"site1", "site2", "site3"}
+WELL = ["PRIMARY", "SECONDARY", "SECONDARY"]
+SECRETS = ("etc/mongodb.key", "var/lib/rabbitmq/.erlang.cookie")
+
+
+@pytest.fixture(autouse=True)
+def whole(hosts: dict[str, Any], secret: str) -> None:
+    """Each test begins and ends with a whole site."""
+    for host in hosts.values():
+        assert site.broker_hosts(host) == ALL
+        site.eventually(lambda: sorted(site.members(host, secret).values()), WELL)  # noqa: B023 - called at once
+
+
+def servers(host: Any) -> dict[str, str]:
+    return site.pids(host, "bin/mongod ", "beam.smp")
+
+
+def others(hosts: dict[str, Any], lost: str) -> dict[str, dict[str, str]]:
+    return {name: servers(host) for name, host in hosts.items() if name != lost}
+
+
+def wipe(host: Any, *folders: str) -> None:
+    """Stop everything of the site and delete ``folders``, as a new disk would."""
+    script = f"systemctl stop canopsis; pkill -9 -u canopsis; rm -rf {' '.join(folders)}"
+    assert host.run(script).rc == 0
+
+
+def replicas(host: Any) -> set[frozenset[str]]:
+    return {frozenset(hosts) for hosts in site.queues(host).values()}
+
+
+def test_the_first_host_blank_again_joins_what_is_there(hosts: dict[str, Any], secret: str) -> None:
+    site.send(hosts["site1"], 200, "kept")
+    site.eventually(lambda: site.alarms(hosts["site2"], "kept"), 200)
+    before, files = others(hosts, "site1"), {name: site.fingerprint(hosts[name])["files"] for name in ALL - {"site1"}}
+    wipe(hosts["site1"], f"{site.PREFIX}/*", "/etc/systemd/system/canopsis.service")
+    changed = plays.changes(plays.succeed("site.yml"))
+    assert changed["site1"] > 10 and changed["site2"] == changed["site3"] == 0, changed
+    assert others(hosts, "site1") == before
+    assert {name: site.fingerprint(hosts[name])["files"] for name in files} == files
+    assert site.broker_hosts(hosts["site1"]) == ALL
+    assert sorted(site.members(hosts["site1"], secret).values()) == WELL
+    assert replicas(hosts["site1"]) == {frozenset(ALL)}
+    assert site.alarms(hosts["site1"], "kept") == 200
+
+
+def test_a_broker_that_lost_its_data_joins_without_a_ghost(hosts: dict[str, Any]) -> None:
+    before = others(hosts, "site2")
+    site.service(hosts["site2"], "rabbitmq-server", "stop")
+    assert hosts["site2"].run(f"rm -rf {site.PREFIX}/var/lib/rabbitmq/mnesia").rc == 0
+    changed = plays.changes(plays.succeed("site.yml"))
+    assert changed["site3"] == 0, changed
+    assert others(hosts, "site2") == before
+    assert site.broker_hosts(hosts["site1"]) == ALL
+    assert replicas(hosts["site2"]) == {frozenset(ALL)}
+
+
+def test_a_database_that_was_stopped_is_started_and_no_more(hosts: dict[str, Any], secret: str) -> None:
+    before, version = others(hosts, "site2"), site.set_version(hosts["site1"], secret)
+    site.service(hosts["site2"], "mongodb", "stop")
+    site.eventually(lambda: "(not reachable/healthy)" in site.members(hosts["site1"], secret).values(), True)
+    changed = plays.changes(plays.succeed("site.yml"))
+    assert changed == {"localhost": 0, "site1": 0, "site2": 1, "site3": 0}
+    site.eventually(lambda: sorted(site.members(hosts["site2"], secret).values()), WELL)
+    assert site.set_version(hosts["site1"], secret) == version
+    assert others(hosts, "site2") == before
+
+
+def test_one_host_alone_is_deployed_with_an_empty_cache_of_facts(hosts: dict[str, Any]) -> None:
+    before = {name: site.fingerprint(hosts[name]) for name in ALL}
+    output = plays.succeed("site.yml", "--limit", "site3", "--flush-cache")
+    assert plays.changes(output) == {"site3": 0}, output
+    assert [site.difference(before[name], site.fingerprint(hosts[name])) for name in ALL] == [[], [], []]
+
+
+def test_all_brokers_killed_at_once_come_back_with_what_they_had(hosts: dict[str, Any]) -> None:
+    for host in hosts.values():
+        site.service(host, "engine-worker", "stop")
+    site.send(hosts["site1"], 300, "queued")
+    for host in hosts.values():
+        assert host.run("pkill -9 -u canopsis beam.smp").rc == 0
+    plays.succeed("site.yml")
+    site.eventually(lambda: site.alarms(hosts["site2"], "queued"), 300)
+    assert replicas(hosts["site1"]) == {frozenset(ALL)}
