@@ -1,0 +1,122 @@
+"""What is measured: a running site, or servers and engines that the benchmark starts itself."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from figures import cpu_seconds, listeners
+
+from canopsis.ops import config, settings, wait
+from canopsis.ops.apiclient import Api
+from canopsis.ops.prefix import Prefix
+from canopsis.runtime.settings import ChainSettings, default_chain
+from canopsis.store import alarms, client, leases, migrations
+from canopsis.store.client import Store
+from canopsis.store.settings import StoreSettings
+from canopsis.transport.settings import AmqpSettings
+
+_SERVERS = Path(__file__).parents[1] / "tests" / "servers"
+sys.path[:0] = [str(_SERVERS), str(_SERVERS / "chain")]
+
+READY_SECONDS = 60.0
+
+
+@dataclass
+class Site:
+    """Servers and a chain of engines that work."""
+
+    amqp: AmqpSettings
+    store: StoreSettings
+    chain: ChainSettings
+    api: Api | None = None
+
+    def seen(self, db: Store, entity_ids: list[str]) -> list[str]:
+        """Return the entities that show an open alarm: over HTTP where there is an API, else in the database."""
+        if self.api is None:
+            return list(alarms.open_alarms(db, entity_ids))
+        listed = (self.api.data("GET", "/api/v1/alarms", query={"entity_id": entity}) for entity in entity_ids)
+        return [found[0]["entity_id"] for found in listed if found]
+
+    def cpu(self, db: Store) -> dict[str, float]:
+        """Return CPU seconds used so far: by the broker, the database, and each engine process."""
+        used = {
+            "rabbitmq": cpu_seconds(listeners(self.amqp.hosts[0][1])),
+            "mongodb": cpu_seconds(listeners(self.store.hosts[0][1])),
+        }
+        for found in leases.instances(db, 30.0):
+            name = found["process"] if found["n"] == 1 else f"{found['process']}-{found['n']}"
+            used[name] = cpu_seconds([found["pid"]])
+        return used
+
+    def counters(self, db: Store) -> dict[str, dict[str, float]]:
+        """Return the sums of all living instances, by engine."""
+        sums: dict[str, dict[str, float]] = {}
+        for found in leases.instances(db, 30.0):
+            for engine, tally in found["counters"].items():
+                own = sums.setdefault(engine, dict.fromkeys(tally, 0.0))
+                for name, value in tally.items():
+                    own[name] += value
+        return sums
+
+    def await_ready(self, db: Store) -> None:
+        """Wait until all engines run and all partitions are held."""
+
+        def ready() -> bool:
+            living = leases.instances(db, 30.0)
+            states = {found["process"]: found["state"] for found in living}
+            held = {number for found in living for number in found["partitions"]}
+            running = all(states.get(process) == "running" for process in self.chain.processes())
+            return running and len(held) == self.chain.partitions
+
+        if not wait.until(ready, READY_SECONDS):
+            raise SystemExit(f"the engines are not ready after {READY_SECONDS:g} s: {leases.instances(db, 1e9)}")
+
+
+def running_site(prefix: Path) -> Site:
+    """Return the site in ``prefix``. Raises ConfigError."""
+    own = Prefix(prefix.absolute())
+    amqp, store = settings.amqp(own, "engines"), settings.storage(own, "engines")
+    return Site(amqp, store, settings.chain(own), Api(config.client(own)))
+
+
+@contextmanager
+def own_servers(folder: Path | None = None) -> Iterator[Site]:
+    """Start a broker and a database in a scratch folder (see ``CANOPSIS_TEST_PREFIX``)."""
+    from servers import MongoDB, RabbitMQ  # noqa: PLC0415 - the path is set above
+
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        broker, database = RabbitMQ(Path(scratch, "rabbitmq")), MongoDB(Path(scratch, "mongodb"))
+        with database.running(), broker.running():
+            yield Site(broker.settings(), database.settings(), default_chain())
+
+
+@contextmanager
+def own_engines(site: Site, chain: ChainSettings) -> Iterator[Site]:
+    """Run ``chain`` over the servers of ``site``, on an empty database and empty queues."""
+    from chain_processes import Chain  # noqa: PLC0415 - the path is set above
+
+    with client.opened(site.store) as db:
+        db.client.drop_database(db.name)
+        migrations.ensure(db)
+    with tempfile.TemporaryDirectory() as logs:
+        engines = Chain(site.amqp, site.store, Path(logs), chain)
+        engines.start()
+        try:
+            yield Site(site.amqp, site.store, chain)
+        finally:
+            engines.stop()
+            sys.stderr.write(
+                "".join(line for line in engines.logs().splitlines(True) if " INFO " not in line and "---" not in line)
+            )
+
+
+def grouped_alone(chain: ChainSettings) -> ChainSettings:
+    """Return ``chain`` with one process an engine."""
+    from chain_processes import one_process_each  # noqa: PLC0415 - the path is set above
+
+    return one_process_each(chain)

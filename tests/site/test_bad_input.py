@@ -1,0 +1,85 @@
+"""Bad input over HTTP and AMQP: refused with the field, or put aside with its reason; nothing else happens."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from bad_input import ALL, Bad, event
+from local_site import LocalSite, eventually
+
+from canopsis.transport.publisher import ConfirmingPublisher
+from canopsis.transport.topology import EVENTS
+
+_OVER_HTTP = [bad for bad in ALL if bad.http]
+_OVER_AMQP = [bad for bad in ALL if bad.amqp]
+
+
+def test_there_are_at_least_thirty_kinds() -> None:
+    assert len(_OVER_HTTP) >= 30
+    assert len(_OVER_AMQP) >= 30
+
+
+@pytest.mark.parametrize("bad", _OVER_HTTP, ids=lambda bad: bad.name)
+def test_over_http_the_answer_names_the_field(steady: LocalSite, bad: Bad) -> None:
+    answer = steady.ask("POST", "events", bad.body)
+    assert 400 <= answer.status < 500, f"{answer.status} {answer.content[:500]!r}"
+    assert answer.content_type == "application/problem+json"
+    problem = answer.json()
+    assert problem["field"].startswith(bad.field), problem
+    assert problem["field"] in problem["detail"]
+    assert problem["status"] == answer.status
+
+
+@pytest.mark.parametrize("bad", _OVER_AMQP, ids=lambda bad: bad.name)
+def test_over_amqp_the_dead_letter_tells_the_reason(steady: LocalSite, bad: Bad) -> None:
+    mark = uuid.uuid4().hex
+    with steady.broker() as connection:
+        publisher = ConfirmingPublisher(connection)
+        exchange, key = ("", bad.queue) if bad.queue else (EVENTS, f"bad.{mark}")
+        publisher.send(exchange, key, bad.body, message_id=mark, headers={"test": mark})
+        publisher.flush()
+    with steady.database() as db:
+        letter = eventually(lambda: db["dead_letters"].find_one({"headers.test": mark}), 30, "a dead letter")
+        assert db["dead_letters"].count_documents({"headers.test": mark}) == 1
+    assert letter["reason"], letter
+    assert letter["field"].startswith(bad.field), letter["reason"]
+    assert bytes(letter["body"])[:1000] == bad.body[:1000]
+
+
+def test_the_good_neighbours_of_a_bad_event_go_on(steady: LocalSite) -> None:
+    component = f"neighbour-{uuid.uuid4().hex[:8]}"
+    body = b"[" + event(component=component) + b"," + event(component=component, state=9) + b"]"
+    with steady.broker() as connection:
+        publisher = ConfirmingPublisher(connection)
+        publisher.send(EVENTS, "bad.neighbour", body)
+        publisher.flush()
+    found = eventually(lambda: steady.listed("events", component=component), 30, "the good event is stored")
+    assert [each["state"] for each in found] == [0]
+
+
+def test_over_http_nothing_of_a_partly_bad_list_is_taken(steady: LocalSite) -> None:
+    component = f"partly-{uuid.uuid4().hex[:8]}"
+    body = b"[" + event(component=component) + b"," + event(component=component, state=9) + b"]"
+    answer = steady.ask("POST", "events", body)
+    assert answer.status == 400
+    assert [each["index"] for each in answer.json()["errors"]] == [1]
+    # What is sent after it is stored after it, so once this one is there, the other would be.
+    marker = f"after-{component}"
+    assert steady.ask("POST", "events", event(component=marker)).status == 202
+    eventually(lambda: steady.listed("events", component=marker), 30, "the marker is stored")
+    assert steady.listed("events", component=component) == []
+
+
+def test_the_command_shows_what_was_put_aside(steady: LocalSite) -> None:
+    with steady.broker() as connection:
+        publisher = ConfirmingPublisher(connection)
+        publisher.send(EVENTS, "bad.shown", event(state=8))
+        publisher.flush()
+
+    def shown() -> bool:
+        return "state" in steady.good(
+            "canopsis", "dead-letters", "list", "--engine", "cleaner_events", "--field", "state"
+        )
+
+    eventually(shown, 30, "canopsis dead-letters list shows it")

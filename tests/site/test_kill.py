@@ -1,0 +1,55 @@
+"""kill -9 under load: what was killed comes back by itself, nothing is lost and nothing is counted twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+from load import RATE, under_load
+from local_site import LocalSite, eventually, processes_of
+
+ENGINES = ("engine-cleaner", "engine-worker")
+
+
+@pytest.mark.parametrize("program", ENGINES)
+def test_an_engine_is_killed(site: LocalSite, program: str) -> None:
+    with under_load(site) as load:
+        for _ in range(2):
+            old = site.kill(program)
+            site.runs_again(program, old)
+            load.more(RATE)
+    site.ready()
+
+
+def test_the_web_server_is_killed(site: LocalSite) -> None:
+    old = site.kill("webserver")
+    site.runs_again("webserver", old)
+    site.ready()
+
+
+def test_collectd_is_killed(site: LocalSite) -> None:
+    old = site.kill("collectd")
+    site.runs_again("collectd", old)
+
+
+def servers(site: LocalSite) -> Counter[str]:
+    """Return how many processes of each kind the site has."""
+    marks = ("bin/mongod", "beam.smp", "sbin/collectd", "engine run", "gunicorn", "supervisord")
+    lines = processes_of(site.prefix.path).values()
+    return Counter(mark for line in lines for mark in marks if mark in line)
+
+
+def test_supervisord_is_killed(site: LocalSite) -> None:
+    before = servers(site)
+    with under_load(site) as load:
+        old = int(site.prefix.pid_file.read_text())
+        os.kill(old, signal.SIGKILL)
+        for _ in range(2):
+            site.good("hypcontrol", "start")
+        assert int(site.prefix.pid_file.read_text()) != old
+        site.ready()
+        load.more(RATE)
+    eventually(lambda: servers(site) == before, 60, f"one copy of everything, as before: {before}")
+    site.good("hypcontrol", "status")
