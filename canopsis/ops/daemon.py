@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ Say = Callable[[str], None]
 AUTOSTART = "CANOPSIS_AUTOSTART"
 """Tells the program files whether a supervisord that starts shall start them."""
 
+_KEEPER = "canopsis.cli.keeper"
 _LONGEST_SOCKET = 107
 _LONGEST_STOP = 300.0
 _PATIENCE = 30.0
@@ -36,39 +38,48 @@ def answers(prefix: Prefix) -> bool:
 
 
 def ensure(prefix: Prefix, say: Say, *, everything: bool) -> bool:
-    """Have supervisord running; return whether it was started now.
+    """Have supervisord running, with its keeper; return whether it was started now.
 
     ``everything`` lets it start its programs too. What an earlier supervisord left running is ended
     before, so nothing runs twice. Raises SiteError when it does not come up.
     """
-    if answers(prefix):
+    if answers(prefix) and keepers(prefix):
         return False
     with _lock(prefix, say):
-        if answers(prefix):
-            return False
-        _await_earlier(prefix, say)
-        if answers(prefix):
-            return False
-        orphans.end(prefix, programs.read_all(prefix), say)
-        for stale in (prefix.pid_file, prefix.socket):
-            stale.unlink(missing_ok=True)
-        say("starting supervisord")
-        _launch(prefix, everything=everything)
-        return True
+        fresh = _start(prefix, say, everything=everything)
+        if not keepers(prefix):
+            _spawn_keeper(prefix)
+        return fresh
+
+
+def _start(prefix: Prefix, say: Say, *, everything: bool) -> bool:
+    if answers(prefix):
+        return False
+    _await_earlier(prefix, say)
+    if answers(prefix):
+        return False
+    orphans.end(prefix, programs.read_all(prefix), say)
+    for stale in (prefix.pid_file, prefix.socket):
+        stale.unlink(missing_ok=True)
+    say("starting supervisord")
+    _launch(prefix, everything=everything)
+    return True
 
 
 def shutdown(prefix: Prefix, say: Say) -> bool:
     """End supervisord with all programs and whatever they left behind; return whether there was anything to end."""
     with _lock(prefix, say):
-        running = _running(prefix)
+        # One that waits to bring a killed supervisord back must not do so now.
+        processes.end([keeper.pid for keeper in keepers(prefix)], signal.SIGTERM, _PATIENCE)
+        found = running(prefix)
         settle(prefix, say)
-        if running is not None and answers(prefix):
+        if found is not None and answers(prefix):
             say("stopping supervisord")
             Supervisor(prefix.socket).shutdown()
-        if running is not None and not processes.await_end(running.pid, _LONGEST_STOP):
-            raise SiteError(f"supervisord (pid {running.pid}) does not end; see {_log(prefix)}")
+        if found is not None and not processes.await_end(found.pid, _LONGEST_STOP):
+            raise SiteError(f"supervisord (pid {found.pid}) does not end; see {_log(prefix)}")
         left = orphans.end(prefix, programs.read_all(prefix), say)
-        return running is not None or bool(left)
+        return found is not None or bool(left)
 
 
 def settle(prefix: Prefix, say: Say) -> None:
@@ -79,13 +90,19 @@ def settle(prefix: Prefix, say: Say) -> None:
 
 def hanging(prefix: Prefix) -> int:
     """Return the process id of a supervisord that runs but does not answer, 0 when there is none."""
-    running = _running(prefix)
-    return running.pid if running is not None and not answers(prefix) else 0
+    found = running(prefix)
+    return found.pid if found is not None and not answers(prefix) else 0
 
 
-def _running(prefix: Prefix) -> Process | None:
+def running(prefix: Prefix) -> Process | None:
     """Return the process of the supervisord of ``prefix``."""
     return next((p for p in processes.all_processes() if _serves(p, prefix)), None)
+
+
+def keepers(prefix: Prefix) -> list[Process]:
+    """Return the processes that bring the supervisord of ``prefix`` back when it is killed."""
+    found = (p for p in processes.all_processes() if p.command[1:3] == ("-m", _KEEPER))
+    return [p for p in found if any(_same(p, value, prefix.path) for value in p.command[3:])]
 
 
 def _serves(process: Process, prefix: Prefix) -> bool:
@@ -107,17 +124,17 @@ def _same(process: Process, value: str, path: Path) -> bool:
 
 def _await_earlier(prefix: Prefix, say: Say) -> None:
     """Wait for a supervisord that starts or ends just now; raise SiteError when one hangs."""
-    running = _running(prefix)
-    if running is None:
+    found = running(prefix)
+    if found is None:
         return
-    say(f"waiting for supervisord (pid {running.pid}), which starts or ends just now")
-    until(lambda: answers(prefix) or processes.await_end(running.pid, 0.0), _PATIENCE)
+    say(f"waiting for supervisord (pid {found.pid}), which starts or ends just now")
+    until(lambda: answers(prefix) or processes.await_end(found.pid, 0.0), _PATIENCE)
     if _is_ending(prefix):
-        processes.await_end(running.pid, _LONGEST_STOP)
-    if not answers(prefix) and not processes.await_end(running.pid, 0.0):
+        processes.await_end(found.pid, _LONGEST_STOP)
+    if not answers(prefix) and not processes.await_end(found.pid, 0.0):
         raise SiteError(
-            f"supervisord (pid {running.pid}) runs but does not answer on {prefix.socket}; see {_log(prefix)}; "
-            f"end it with: kill -9 {running.pid}, and run this again: what it runs is stopped cleanly then"
+            f"supervisord (pid {found.pid}) runs but does not answer on {prefix.socket}; see {_log(prefix)}; "
+            f"end it with: kill -9 {found.pid}, and run this again: what it runs is stopped cleanly then"
         )
 
 
@@ -133,9 +150,23 @@ def _launch(prefix: Prefix, *, everything: bool) -> None:
     with tempfile.TemporaryFile("w+") as output:
         process = _spawn(prefix, output, _environment(prefix, everything=everything))
         # It leaves for the background while it still starts; then only its new process tells.
-        until(lambda: answers(prefix) or (process.poll() is not None and _running(prefix) is None), _PATIENCE)
+        until(lambda: answers(prefix) or (process.poll() is not None and running(prefix) is None), _PATIENCE)
         if not answers(prefix):
             raise SiteError(_why_not(prefix, output))
+
+
+def _spawn_keeper(prefix: Prefix) -> None:
+    """Start the keeper, as a child of nobody here."""
+    with (prefix.log / "keeper.log").open("a") as log:
+        subprocess.run(
+            ["setsid", "--fork", sys.executable, "-m", _KEEPER, str(prefix.path)],
+            cwd=prefix.path,
+            env=_environment(prefix, everything=True),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
 
 
 def _spawn(prefix: Prefix, output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

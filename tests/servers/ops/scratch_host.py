@@ -10,7 +10,7 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from canopsis.ops import orphans, processes
+from canopsis.ops import daemon, orphans, processes
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.supervisor import Supervisor
 
@@ -37,6 +37,7 @@ services = amqp2engines
 services = webserver
 """
 
+SERVICES = {"mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker", "webserver"}
 WAIT = "import signal; signal.pause()"
 
 LISTEN = (
@@ -85,9 +86,12 @@ class Host:
     def supervisord(self) -> int:
         return Supervisor(self.prefix.socket).pid()
 
+    def keepers(self) -> list[int]:
+        return [keeper.pid for keeper in daemon.keepers(self.prefix)]
+
     def kill_supervisord(self) -> None:
-        pid = self.supervisord()
-        assert processes.end([pid], signal.SIGKILL, 10) == []
+        """Kill supervisord and what would bring it back."""
+        assert processes.end([*self.keepers(), self.supervisord()], signal.SIGKILL, 10) == []
 
     def begin(self, *argv: str) -> subprocess.Popen[str]:
         """Begin a command of ours as an operator does."""

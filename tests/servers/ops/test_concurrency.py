@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from scratch_host import PORT, Host
+from scratch_host import PORT, SERVICES, Host
 
 from canopsis.errors import SiteError
 from canopsis.ops import daemon, processes, services, supervisor
 from canopsis.ops.wait import until
 
-SERVICES = {"mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker", "webserver"}
 LATE = """
 import pathlib, select, signal
 while not pathlib.Path({gate!r}).exists():

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
-from scratch_host import LISTEN, PORT, WAIT, Host
+from scratch_host import LISTEN, PORT, SERVICES, WAIT, Host
 
 from canopsis.errors import ConfigError
-from canopsis.ops import daemon, orphans, processes, programs, services, site
+from canopsis.ops import daemon, orphans, programs, services, site
 from canopsis.ops.wait import until
-
-SERVICES = {"mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker", "webserver"}
 
 STAMP = """
 import pathlib, signal, sys, time
@@ -257,7 +254,7 @@ class TestCommand:
 
     def test_kill_and_recover(self, site: Host) -> None:
         site.command("hypcontrol", "start")
-        processes.end([site.supervisord()], signal.SIGKILL, 10)
+        site.kill_supervisord()
         done = site.command("hypcontrol", "start")
         assert done.returncode == 0, done.stderr
         assert "left behind by an earlier supervisord: engine-cleaner, engine-worker, mongodb" in done.stdout

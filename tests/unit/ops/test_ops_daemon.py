@@ -66,9 +66,9 @@ class TestServes:
     def test_the_running_one(self, prefix: Prefix, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ours = process(os.getpid(), "supervisord", "-c", str(conf))
         monkeypatch.setattr(processes, "all_processes", lambda: iter([process(1, "init"), ours]))
-        assert daemon._running(prefix) == ours
+        assert daemon.running(prefix) == ours
         monkeypatch.setattr(processes, "all_processes", lambda: iter([process(1, "init")]))
-        assert daemon._running(prefix) is None
+        assert daemon.running(prefix) is None
 
 
 class TestRefused:
@@ -103,10 +103,13 @@ class TestRefused:
 class TestEnsure:
     @pytest.fixture
     def launched(self, conf: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """Nothing runs and nothing is left behind; launches are noted, and answer from then on."""
+        """Nothing runs and nothing is left behind; launches are noted, and answer from then on, each with a keeper."""
         assert conf.is_file()
         found: list[bool] = []
-        monkeypatch.setattr(processes, "all_processes", lambda: iter(()))
+        keepers: list[Process] = []
+        monkeypatch.setattr(processes, "all_processes", lambda: iter(keepers))
+        keeper = process(2, "python", "-m", "canopsis.cli.keeper", str(conf.parent))
+        monkeypatch.setattr(daemon, "_spawn_keeper", lambda _prefix: keepers.append(keeper))
         monkeypatch.setattr(daemon, "answers", lambda _prefix: bool(found))
         monkeypatch.setattr(daemon, "_launch", lambda _prefix, everything: found.append(everything))
         return found
@@ -117,6 +120,20 @@ class TestEnsure:
         assert not daemon.ensure(prefix, said.append, everything=False)
         assert launched == [True]
         assert said == ["starting supervisord"]
+        assert len(daemon.keepers(prefix)) == 1
+
+    def test_a_keeper_that_went_is_there_again(self, prefix: Prefix, launched: list[bool]) -> None:
+        launched.append(True)
+        assert daemon.keepers(prefix) == []
+        assert not daemon.ensure(prefix, print, everything=True)
+        assert len(daemon.keepers(prefix)) == 1
+
+    def test_the_keeper_of_another_site_is_not_ours(
+        self, prefix: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = process(2, "python", "-m", "canopsis.cli.keeper", str(tmp_path))
+        monkeypatch.setattr(processes, "all_processes", lambda: iter([other]))
+        assert daemon.keepers(prefix) == []
 
     def test_stale_files_go(self, prefix: Prefix, launched: list[bool]) -> None:
         prefix.run.mkdir(parents=True)
