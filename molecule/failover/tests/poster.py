@@ -41,7 +41,7 @@ def post(host: str, key: str, events: list[dict[str, object]]) -> None:
 
 
 def insist(hosts: list[str], number: int, key: str, events: list[dict[str, object]]) -> int:
-    """Post until a host has taken the events; return how often none did. Raises what `post` does after LONGEST seconds."""
+    """Post until a host has taken the events; return how often none did. Raises as `post` after LONGEST seconds."""
     pause, end = threading.Event(), time.monotonic() + LONGEST
     for failures in range(LONGEST * 2):
         try:
