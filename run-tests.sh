@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly STAGES=(lint types layers unit servers site molecule)
-readonly SHORT=(default preflight)
+readonly SHORT=(default preflight cluster3)
 readonly TESTS=(unit servers site)
 readonly SERVERS=(mongodb erlang rabbitmq-server)
 readonly PLUGIN=/usr/lib/nagios/plugins/check_load
@@ -31,7 +31,7 @@ Stages
   servers   tests/servers over a real RabbitMQ and MongoDB
   site      tests/site over a whole local site, laid by build-install.sh in a scratch prefix
   molecule  scenarios of molecule/ over fresh container hosts: all when the stage is named, these with `-s NAME`…,
-            default and preflight in a run of everything; as root, or with a podman or docker that works
+            default, preflight and cluster3 in a run of everything; as root, or with a podman or docker that works
 
 Variables
   CANOPSIS_TEST_CACHE    where the servers are kept between runs (~/.cache/canopsis-tests)

@@ -54,6 +54,12 @@ def restarted(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
+def policies(host: Any) -> dict[str, Any]:
+    """Return the definition of each policy of the broker, by name."""
+    found = site.fingerprint(host)["definitions"]["policies"]
+    return {policy["name"]: policy["definition"] for policy in found}
+
+
 def test_a_dry_run_on_a_blank_host_shows_all_and_touches_nothing(hosts: dict[str, Any]) -> None:
     before = listing(hosts["site1"])
     BLANK.write_text("\n".join(sorted(before)))
@@ -98,6 +104,24 @@ def test_a_password_that_drifted_is_the_one_change_of_a_dry_run(hosts: dict[str,
     before = running(hosts["site1"])
     assert plays.changes(plays.succeed("site.yml", *WITH_LETTERS))["site1"] == 1
     assert restarted(before, running(hosts["site1"])) == set()
+
+
+def test_a_tag_does_its_part_and_no_more(hosts: dict[str, Any]) -> None:
+    host, file = hosts["site1"], f"{site.PREFIX}/etc/collectd.conf"
+    policy = {"name": "short", "pattern": "^short$", "definition": {"max-length": 10}, "apply-to": "queues"}
+    asked = ("-e", json.dumps({"rabbitmq_policies": [policy]}), *WITH_LETTERS)
+    before = running(host)
+    assert host.run(f"echo '# by hand' >> {file}").rc == 0
+    assert plays.changes(plays.succeed("site.yml", "--tags", "rabbitmq_policies", *asked))["site1"] == 1
+    assert policies(host)["short"] == {"max-length": 10}
+    edited = f"{site.PREFIX}/bin/rabbitmqctl --silent set_policy -p canopsis short '^short$' '{{\"max-length\": 99}}'"
+    site.as_user(host, edited)
+    assert plays.changes(plays.succeed("site.yml", "--tags", "rabbitmq_policies", *asked))["site1"] == 1
+    assert policies(host)["short"] == {"max-length": 10}
+    assert running(host) == before and host.file(file).contains("# by hand")
+    plays.succeed("site.yml", *WITH_LETTERS)
+    assert not host.file(file).contains("# by hand")
+    assert "short" not in policies(host)
 
 
 def test_a_new_password_reaches_the_user_and_who_uses_it(hosts: dict[str, Any]) -> None:
@@ -157,6 +181,9 @@ def test_the_end_leaves_what_is_documented(hosts: dict[str, Any]) -> None:
     assert site.fingerprint(hosts["site1"])["processes"] == {}
 
 
-def test_the_host_becomes_a_site_again(hosts: dict[str, Any]) -> None:
-    plays.succeed("site.yml")
+def test_the_host_becomes_a_site_again_and_no_secret_is_shown(hosts: dict[str, Any], secrets: dict[str, Any]) -> None:
+    output = plays.succeed("site.yml", "-vvv", "--diff")
     assert set(site.programs(hosts["site1"]).values()) == {"RUNNING"}
+    assert len(output) > 100_000, "it did not tell much"
+    shown = [name for name, value in site.secrets_of(secrets).items() if value.splitlines()[0] in output]
+    assert shown == []

@@ -35,6 +35,11 @@ def wipe(host: Any, *folders: str) -> None:
     assert host.run(script).rc == 0
 
 
+def shared_secrets(hosts: dict[str, Any]) -> set[str]:
+    """Return the digests of what all hosts share; one digest each when they agree."""
+    return {host.file(f"{site.PREFIX}/{name}").sha256sum for host in hosts.values() for name in SECRETS}
+
+
 def replicas(host: Any) -> set[frozenset[str]]:
     return {frozenset(hosts) for hosts in site.queues(host).values()}
 
@@ -42,6 +47,8 @@ def replicas(host: Any) -> set[frozenset[str]]:
 def test_the_first_host_blank_again_joins_what_is_there(hosts: dict[str, Any], secret: str) -> None:
     site.send(hosts["site1"], 200, "kept")
     site.eventually(lambda: site.alarms(hosts["site2"], "kept"), 200)
+    shared = shared_secrets(hosts)
+    assert len(shared) == len(SECRETS)
     before, files = others(hosts, "site1"), {name: site.fingerprint(hosts[name])["files"] for name in ALL - {"site1"}}
     wipe(hosts["site1"], f"{site.PREFIX}/*", "/etc/systemd/system/canopsis.service")
     changed = plays.changes(plays.succeed("site.yml"))
@@ -51,6 +58,7 @@ def test_the_first_host_blank_again_joins_what_is_there(hosts: dict[str, Any], s
     assert site.broker_hosts(hosts["site1"]) == ALL
     assert sorted(site.members(hosts["site1"], secret).values()) == WELL
     assert replicas(hosts["site1"]) == {frozenset(ALL)}
+    assert shared_secrets(hosts) == shared
     assert site.alarms(hosts["site1"], "kept") == 200
 
 
@@ -92,3 +100,33 @@ def test_all_brokers_killed_at_once_come_back_with_what_they_had(hosts: dict[str
     plays.succeed("site.yml")
     site.eventually(lambda: site.alarms(hosts["site2"], "queued"), 300)
     assert replicas(hosts["site1"]) == {frozenset(ALL)}
+
+
+CONFIRM = ("-e", f"canopsis_confirm_recover={site.PREFIX}")
+
+
+def test_brokers_boot_without_the_one_that_stopped_last(hosts: dict[str, Any]) -> None:
+    first, second, last = (hosts[name] for name in sorted(ALL))
+    for host in hosts.values():
+        site.service(host, "engine-worker", "stop")
+    site.send(first, 300, "stranded")
+    for host in (first, second, last):
+        site.service(host, "rabbitmq-server", "stop")
+    assert "canopsis_confirm_recover" in plays.refuse("playbooks/recover.yml")
+    plays.succeed("playbooks/recover.yml", *CONFIRM, "--limit", "!site3")
+    assert site.broker_hosts(first) == ALL - {"site3"}
+    plays.succeed("site.yml")
+    site.eventually(lambda: site.alarms(second, "stranded"), 300)
+
+
+def test_databases_go_on_without_a_majority_that_is_lost(hosts: dict[str, Any], secret: str) -> None:
+    site.send(hosts["site1"], 50, "left")
+    site.eventually(lambda: site.alarms(hosts["site1"], "left"), 50)
+    for name in ("site2", "site3"):
+        site.service(hosts[name], "mongodb", "stop")
+        assert hosts[name].run(f"rm -rf {site.PREFIX}/var/lib/mongodb").rc == 0
+    output = plays.succeed("playbooks/recover.yml", *CONFIRM, "--limit", "site1")
+    assert "site2" in output and "site3" in output
+    site.eventually(lambda: set(site.members(hosts["site1"], secret).values()), {"PRIMARY"})
+    plays.succeed("site.yml")
+    assert site.alarms(hosts["site3"], "left") == 50

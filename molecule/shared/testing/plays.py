@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
+from site_hosts import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 TIERS = ("mongodb", "rabbitmq", "engines", "webserver", "collectd")
 

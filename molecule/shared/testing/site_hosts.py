@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT))
+from plugins.module_utils import canopsis_secrets  # noqa: E402  the checkout is no package
 
 PREFIX = "/opt/canopsis"
 FINGERPRINT = Path(__file__).with_name("fingerprint.py")
@@ -54,6 +59,21 @@ def difference(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any
         for name in sorted({*before[kind], *after[kind]})
         if before[kind].get(name) != after[kind].get(name)
     ]
+
+
+def secrets_of(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the secrets of the site by name, among the variables of one of its hosts."""
+    names = canopsis_secrets.names_for(canopsis_secrets.SECRETS)
+    return {name: str(variables[name]) for name in names if variables.get(name)}
+
+
+def readable_with(host: Any, secrets: Mapping[str, str]) -> list[str]:
+    """Return each file of the site that holds a secret and that others than its owner and group may read."""
+    lines = "\n".join(line for value in secrets.values() for line in value.splitlines())
+    script = f"cat > /tmp/secrets && find {PREFIX} -type f -perm /o+rwx -exec grep -lF -f /tmp/secrets {{}} +"
+    found = host.run(f"({script}; rm /tmp/secrets) <<'END'\n{lines}\nEND\n")
+    assert found.stderr == "", found.stderr
+    return sorted(found.stdout.split())
 
 
 def programs(host: Any) -> dict[str, str]:

@@ -6,6 +6,16 @@ from typing import Any
 
 import site_hosts as site
 
+MODES = {
+    "etc/amqp.conf": 0o640,
+    "etc/storage.conf": 0o640,
+    "etc/webserver.conf": 0o640,
+    "etc/collectd.conf": 0o640,
+    "etc/mongodb.key": 0o400,
+    "var/lib/rabbitmq/.erlang.cookie": 0o400,
+    "var/run/supervisor.sock": 0o700,
+}
+
 
 def test_every_program_runs(host: Any) -> None:
     states = site.programs(host)
@@ -27,3 +37,14 @@ def test_the_databases_are_one_replica_set(host: Any, place: site.Place) -> None
     if place.has("mongodb"):
         states = site.members(host, place.variables["mongodb_admin_password"])
         assert sorted(states.values()) == ["PRIMARY"] + ["SECONDARY"] * (len(place.groups["mongodb"]) - 1)
+
+
+def test_what_holds_a_secret_is_for_its_user_alone(host: Any, place: site.Place) -> None:
+    found = {name: host.file(f"{site.PREFIX}/{name}") for name in MODES}
+    modes = {name: file.mode for name, file in found.items() if file.exists}
+    assert modes == {name: MODES[name] for name in modes}
+    assert {"etc/amqp.conf", "etc/storage.conf", "var/run/supervisor.sock"} <= modes.keys()
+    assert {found[name].user for name in modes} == {"canopsis"}
+    secrets = site.secrets_of(place.variables)
+    assert len(secrets) > 8
+    assert site.readable_with(host, secrets) == []
