@@ -282,7 +282,6 @@ def destroy(scenario: str) -> None:
     folder = scenario_folder(scenario) / "inventory"
     for made in ("host_vars", "group_vars/canopsis/tls"):
         shutil.rmtree(folder / made, ignore_errors=True)
-    shutil.rmtree(folder / "group_vars/canopsis/tls", ignore_errors=True)
     (folder / "group_vars/canopsis/secrets.yml").unlink(missing_ok=True)
 
 

@@ -21,7 +21,14 @@ FINGERPRINT = Path(__file__).with_name("fingerprint.py")
 PYTHON = f"{PREFIX}/opt/canopsis/current/bin/python"
 CONTROL = f"{PREFIX}/opt/canopsis/current/bin/supervisorctl -c {PREFIX}/supervisord.conf"
 AS_USER = "runuser -u canopsis -- env -C / LC_ALL=C.UTF-8"
-HEALTH = "import urllib.request as u; print(u.urlopen('http://{name}:8082/api/v1/healthz', timeout=10).status)"
+AUTHORITIES = f"{PREFIX}/etc/ssl/ca.pem"
+"""There on hosts that encrypt."""
+HEALTH = f"""
+import os, ssl, sys, urllib.request
+tls = ssl.create_default_context(cafile='{AUTHORITIES}') if os.path.exists('{AUTHORITIES}') else None
+url = f"{{'https' if tls else 'http'}}://{{sys.argv[1]}}:8082/api/v1/healthz"
+print(urllib.request.urlopen(url, timeout=10, context=tls).status)
+"""
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def eventually(probe: Callable[[], Any], wanted: Any, seconds: float = 60.0) -> 
 
 def health(host: Any, name: str) -> str:
     """Return the status code of /healthz as the host ``name`` itself sees it; empty when there is no answer."""
-    return str(host.run(f'python3 -c "{HEALTH.format(name=name)}"').stdout.strip())
+    return str(host.run(f"python3 - {name} <<'END'\n{HEALTH}END\n").stdout.strip())
 
 
 def brokers(host: Any) -> set[str]:
@@ -157,11 +164,11 @@ def broker_hosts(host: Any) -> set[str]:
     return {node.partition("@")[2] for node in brokers(host)}
 
 
-QUERY = """
-import json, sys, urllib.parse
+QUERY = f"""
+import json, os, sys
 from pymongo import MongoClient
-secret = urllib.parse.quote(sys.argv[1], safe='')
-client = MongoClient(f'mongodb://admin:{secret}@127.0.0.1:27017/?directConnection=true')
+tls = dict(tls=True, tlsCAFile='{AUTHORITIES}') if os.path.exists('{AUTHORITIES}') else {{}}
+client = MongoClient('localhost', 27017, username='admin', password=sys.argv[1], directConnection=True, **tls)
 print(json.dumps(%s))
 """
 
