@@ -51,18 +51,22 @@ class Node:
 
 @dataclass(frozen=True)
 class Queues:
-    """Nodes by queue. ``quorum`` queues can grow; of ``classic`` ones only copies in step count."""
+    """Nodes by queue. ``quorum`` queues can grow; of ``classic`` ones only copies in step count.
+
+    ``silent`` are those of a quorum queue's nodes that run while its replica there does not.
+    """
 
     quorum: Mapping[Queue, tuple[str, ...]] = field(default_factory=dict)
     classic: Mapping[Queue, tuple[str, ...]] = field(default_factory=dict)
+    silent: Mapping[Queue, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Step:
     """One thing to do, ``through`` a running member.
 
-    ``forget`` a node that was wiped, ``join`` it, ``grow`` the ``queues`` to it, ``shrink`` all queues from it,
-    ``expel`` it, or ``drop`` the ``queues`` that died with others.
+    ``revive`` the replicas of ``queues`` on it, ``forget`` a node that was wiped, ``join`` it, ``grow`` the ``queues``
+    to it, ``shrink`` all queues from it, ``expel`` it, or ``drop`` the ``queues`` that died with others.
     """
 
     action: str
@@ -74,7 +78,8 @@ class Step:
         """Return the step as an operator reads it."""
         if self.action == "drop":
             return f"drop {', '.join(name for _, name in self.queues)}, whose copies are lost (through {self.through})"
-        what = f"{self.action} {len(self.queues)} quorum queues to" if self.queues else self.action
+        where = {"revive": "on"}.get(self.action, "to")
+        what = f"{self.action} {len(self.queues)} quorum queues {where}" if self.queues else self.action
         return f"{what} {self.node} (through {self.through})"
 
 
@@ -102,7 +107,8 @@ def plan(
     if refusal:
         return Plan(refusal=refusal)
     outside = _outside(running, seed)
-    steps = [step for node in outside for step in _take_in(node, seed)]
+    steps = _revival(queues or Queues(), seed)
+    steps += [step for node in outside for step in _take_in(node, seed)]
     joined = [node.name for node in outside]
     steps += _growth(queues or Queues(), [*(set(seed.up) - set(joined)), *joined], seed.name, joined)
     return Plan(tuple(steps), notes=_notes(observed, seed))
@@ -174,6 +180,22 @@ def _notes(observed: Sequence[Node], seed: Node) -> tuple[str, ...]:
     return (*stray, *down)
 
 
+def revival(queues: Queues, running: Collection[str]) -> dict[str, tuple[Queue, ...]]:
+    """Return the quorum queues whose replica on each of the ``running`` nodes does not run: RabbitMQ gave it up.
+
+    Without it a queue has one replica less than it seems, and may be without a majority when a node goes.
+    """
+    found: dict[str, list[Queue]] = {}
+    for queue, nodes in sorted(queues.silent.items()):
+        for node in set(nodes) & set(running):
+            found.setdefault(node, []).append(queue)
+    return {node: tuple(found[node]) for node in sorted(found)}
+
+
+def _revival(queues: Queues, seed: Node) -> list[Step]:
+    return [Step("revive", node, seed.name, dead) for node, dead in revival(queues, seed.up).items()]
+
+
 def growth(queues: Queues, running: Collection[str], fresh: Collection[str] = ()) -> dict[str, tuple[Queue, ...]]:
     """Return the quorum queues that each of the ``running`` nodes has to take, so that each queue has its replicas.
 
@@ -201,7 +223,7 @@ def plan_removal(seed: Node, targets: Iterable[str], queues: Queues | None = Non
     Refuses when the last member or ``seed`` itself would go, when fewer than half of those that stay run, or when
     a queue without a copy elsewhere would go with a node that runs.
     """
-    whole = Plan()
+    whole = Plan(tuple(_revival(queues or Queues(), seed)))
     for target in targets:
         one = _remove(seed, target, queues or Queues())
         if one.refusal:

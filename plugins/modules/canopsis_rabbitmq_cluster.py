@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ansible.module_utils.canopsis_rabbitmq_cluster import (
     plan,
     plan_loss,
     plan_removal,
+    revival,
     seed_of,
 )
 from ansible.module_utils.canopsis_wait import await_true
@@ -105,7 +107,23 @@ _QUEUES = """
            false -> [] end, is_pid(P)]
   end] || Q <- rabbit_amqqueue:list(), amqqueue:is_durable(Q), amqqueue:get_exclusive_owner(Q) =:= none]
 """
+# [virtual host, name, node] of each replica of a quorum queue that does not run on a node that does.
+_SILENT = """
+[[element(2, amqqueue:get_name(Q)), element(4, amqqueue:get_name(Q)), N] || Q <- rabbit_amqqueue:list(),
+  amqqueue:get_type(Q) =:= rabbit_quorum_queue, N <- maps:get(nodes, amqqueue:get_type_state(Q)),
+  lists:member(N, [node() | nodes()]), rpc:call(N, erlang, whereis, [element(1, amqqueue:get_pid(Q))]) =:= undefined]
+"""
+# RabbitMQ gives a replica up that failed three times: a new one may, when fed what a consumer on its node had before.
+_REVIVE = """
+[begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(V, queue, N)),
+  ra:restart_server(quorum_queues, {element(1, amqqueue:get_pid(Q)), node()}) end || {V, N} <- %s]
+"""
 _USERS = "[element(2, U) || U <- rabbit_auth_backend_internal:all_users()]"
+
+
+def _binary(text: str) -> str:
+    """Return ``text`` as Erlang writes a binary, whatever is in it."""
+    return f"<<{','.join(map(str, text.encode()))}>>"
 
 
 class RefusedError(Exception):
@@ -163,10 +181,15 @@ class Cluster:
 
     def queues(self, name: str) -> Queues:
         """Return the queues that ``name`` knows. Raises RefusedError."""
-        rows = [(vhost, queue, kind, tuple(nodes)) for vhost, queue, kind, nodes in self.ask(name, _QUEUES)]
+        found, silent = self.ask(name, f"[{_QUEUES}, {_SILENT}]")
+        rows = [(vhost, queue, kind, tuple(nodes)) for vhost, queue, kind, nodes in found]
         return Queues(
             {(vhost, queue): nodes for vhost, queue, kind, nodes in rows if kind == "rabbit_quorum_queue"},
             {(vhost, queue): nodes for vhost, queue, kind, nodes in rows if kind == "rabbit_classic_queue"},
+            {
+                (vhost, queue): tuple(node for of, other, node in silent if (of, other) == (vhost, queue))
+                for vhost, queue, _ in silent
+            },
         )
 
     def observe_all(self) -> list[Node]:
@@ -196,7 +219,16 @@ class Cluster:
 
     def apply(self, steps: tuple[Step, ...]) -> None:
         """Do the steps, each until it has taken effect. Raises RefusedError."""
+        self._act(steps)
+        filled = [step for step in steps if step.action in ("revive", "grow")]
+        if filled:
+            self._verify(filled[0].through)
+        if any(step.action == "join" for step in steps):
+            self.demand("rabbitmq-queues", steps[0].through, "rebalance", "quorum")
+
+    def _act(self, steps: Iterable[Step]) -> None:
         acts = {
+            "revive": self._revive,
             "forget": self._forget,
             "join": self._join,
             "grow": self._grow,
@@ -206,11 +238,10 @@ class Cluster:
         }
         for step in steps:
             acts[step.action](step)
-        grown = [step for step in steps if step.action == "grow"]
-        if grown:
-            self._verify(grown[0].through)
-        if any(step.action == "join" for step in steps):
-            self.demand("rabbitmq-queues", steps[0].through, "rebalance", "quorum")
+
+    def _revive(self, step: Step) -> None:
+        pairs = ", ".join(f"{{{_binary(vhost)}, {_binary(name)}}}" for vhost, name in step.queues)
+        self.run("rabbitmqctl", step.node, "eval", f"{_REVIVE % f'[{pairs}]'}.")
 
     def _forget(self, step: Step) -> None:
         self.run("rabbitmqctl", step.node, "stop_app")
@@ -235,19 +266,22 @@ class Cluster:
             self.run("rabbitmq-queues", step.through, "grow", step.node, "all", *where)
 
     def _verify(self, through: str) -> None:
-        """Grow on until every quorum queue has its replicas: one whose leader has just changed refuses for a moment."""
-        lacking: dict[str, Any] = {}
+        """Go on until every quorum queue has its replicas and they run.
+
+        A queue whose leader has just changed refuses to grow for a moment; a new replica that is fed may be given up.
+        """
+        lacking: list[Step] = []
 
         def complete() -> bool:
-            lacking.clear()
             said = self.status(through)
-            lacking.update(growth(self.queues(through), said["running_nodes"] if said else []))
-            for node, queues in lacking.items():
-                self._grow(Step("grow", node, through, queues))
+            running, queues = said["running_nodes"] if said else [], self.queues(through)
+            lacking[:] = [Step("revive", node, through, dead) for node, dead in revival(queues, running).items()]
+            lacking.extend(Step("grow", node, through, taken) for node, taken in growth(queues, running).items())
+            self._act(lacking)
             return not lacking
 
         if not await_true(complete, self.params["timeout"], PAUSE):
-            few = ", ".join(f"{len(queues)} queues on {node}" for node, queues in lacking.items())
+            few = ", ".join(f"{len(step.queues)} queues on {step.node}" for step in lacking)
             raise RefusedError(f"replicas are still missing: {few}; see var/log/rabbitmq/ there and run this again")
 
     def _shrink(self, step: Step) -> None:

@@ -11,13 +11,19 @@ import threading
 from pathlib import Path
 
 from servers import HOST, eventually
-from web import Tap, Web, key_of
+from web import WORKERS, Tap, Web, key_of
 
 EVENTS = "/api/v1/events"
 
 
 def event(event_id: str) -> dict[str, object]:
     return {"connector": "shell", "connector_name": "t", "component": "web1", "state": 0, "event_id": event_id}
+
+
+def all_workers(web: Web) -> set[int]:
+    """Return the process ids of gunicorn's workers once all are there: the first answers before the second is."""
+    eventually(lambda: len(workers(web)) == WORKERS)
+    return workers(web)
 
 
 def workers(web: Web) -> set[int]:
@@ -65,7 +71,7 @@ class Sender:
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_confirmed_is_lost(web: Web, tap: Tap) -> None:
-    before = workers(web)
+    before = all_workers(web)
     victim = min(before)
     with Sender(web) as sender:
         os.kill(victim, signal.SIGKILL)
@@ -77,7 +83,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_confirmed_is_lost(web: 
 
 def test_a_reload_refuses_nobody(web: Web, tap: Tap) -> None:
     assert web.process is not None
-    before = workers(web)
+    before = all_workers(web)
     with Sender(web) as sender:
         web.process.send_signal(signal.SIGHUP)
         eventually(lambda: len(workers(web)) == len(before) and not workers(web) & before)

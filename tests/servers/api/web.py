@@ -26,6 +26,7 @@ from canopsis.transport.topology import EVENTS, Topology, declare
 ROLES: tuple[Role, ...] = ("reader", "operator", "admin")
 PASSWORD = "correct horse"
 DATABASE = "web"
+WORKERS = 2
 TAP = "tap"
 """A queue that gets whatever comes to the exchange of events."""
 
@@ -98,7 +99,7 @@ class Web:
     def start(self, broker: RabbitMQ, database: MongoDB) -> None:
         """Write the files, start gunicorn, wait until it answers."""
         write_files(self.prefix, broker, database, _FILES)
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:canopsis.api.gunicorn_conf", "-w", "2"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:canopsis.api.gunicorn_conf", "-w", str(WORKERS)]
         command += ["-b", f"{HOST}:{self.port}", "--access-logfile", str(self.prefix / "access.log")]
         with (self.prefix / "web.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -247,6 +247,16 @@ def test_queues_of_engines_are_on_every_broker(brokers: Brokers) -> None:
     fill(brokers, KEEP)
 
 
+def test_a_replica_that_was_given_up_is_revived(brokers: Brokers) -> None:
+    first, _, third = brokers.all
+    third.ctl("eval", "ra:stop_server(quorum_queues, {'canopsis_%s', node()})." % KEEP)  # noqa: UP031 - braces
+    steps = [f"revive 1 quorum queues on {third.node} (through {first.node})"]
+    assert brokers.have(first, check=True)["steps"] == steps
+    assert brokers.have(first)["steps"] == steps
+    assert brokers.have(first)["changed"] is False
+    assert waiting(brokers, KEEP) == KEPT
+
+
 def receive(settings: AmqpSettings, queue: str, count: int) -> set[int]:
     """Take everything from ``queue``, at least ``count`` different messages."""
     connection = connect(settings)

@@ -299,3 +299,29 @@ def said(peers: list[str] | None, written: float = 0.0, *, running: bool = False
 )
 def test_who_boots_without_the_others(seen: dict[str, Mapping[str, object]], node: str) -> None:
     assert force_choice(seen) == node
+
+
+# --- replicas that RabbitMQ gave up --------------------------------------------------------------
+
+HELD = {("canopsis", "one"): ALL, ("canopsis", "two"): ALL}
+SILENT = {("canopsis", "one"): ("rabbit@c",), ("canopsis", "two"): ("rabbit@a", "rabbit@c")}
+
+
+def test_replicas_that_do_not_run_are_revived_before_anything_else() -> None:
+    found = plan("canopsis", [member("a"), member("b"), member("c")], queues=Queues(HELD, silent=SILENT))
+    assert [step.text() for step in found.steps] == [
+        "revive 1 quorum queues on rabbit@a (through rabbit@a)",
+        "revive 2 quorum queues on rabbit@c (through rabbit@a)",
+    ]
+
+
+def test_a_replica_on_a_node_that_is_down_waits_for_its_node() -> None:
+    queues = Queues(HELD, silent={("canopsis", "one"): ("rabbit@c",)})
+    observed = [member("a", up="ab"), member("b", up="ab"), down("c")]
+    assert plan("canopsis", observed, queues=queues).steps == ()
+
+
+def test_replicas_are_revived_before_a_node_leaves() -> None:
+    queues = Queues(HELD, silent={("canopsis", "two"): ("rabbit@a",)})
+    actions = [step.action for step in plan_removal(member("a"), ["rabbit@c"], queues).steps]
+    assert actions == ["revive", "shrink", "expel"]
