@@ -144,7 +144,7 @@ def _variables(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     values: dict[str, Any] = {}
     broken: dict[str, str] = {}
     for name in known:
-        if name == "ansible_host" or (name not in RUNTIME and canopsis_inventory.is_ours(name, _options())):
+        if name in canopsis_inventory.TOLD or (name not in RUNTIME and canopsis_inventory.is_ours(name, _options())):
             try:
                 value = _value(known, name)
             except AnsibleError as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ansible.module_utils.canopsis_capacity import Finding
 from ansible.module_utils.canopsis_endpoint import parse
+from ansible.module_utils.canopsis_values import Option, is_address, refusal
 
 TIERS = ("mongodb", "rabbitmq", "engines", "webserver", "collectd")
 ALIASES = {"mongo": "mongodb", "rabbit": "rabbitmq", "amqp": "rabbitmq", "web": "webserver", "api": "webserver"}
@@ -61,21 +63,36 @@ SAME = (
 """What every host has to say alike, beside the secrets."""
 
 URLS = {"rabbitmq": ("canopsis_amqp_url", "amqp"), "mongodb": ("canopsis_mongodb_url", "mongodb")}
+PORTS = {
+    "mongodb": {"canopsis_mongodb_port": 27017},
+    "rabbitmq": {
+        "canopsis_amqp_port": 5672,
+        "rabbitmq_dist_port": 25672,
+        "rabbitmq_epmd_port": 4369,
+        "rabbitmq_management_port": 15672,
+        "rabbitmq_prometheus_port": 15692,
+    },
+    "webserver": {"canopsis_web_port": 8082},
+}
+"""Ports that a host of each group listens on, as the roles have them when the inventory says nothing."""
+SHADOWS = {
+    "mongodb_port": "canopsis_mongodb_port",
+    "rabbitmq_port": "canopsis_amqp_port",
+    "webserver_port": "canopsis_web_port",
+    "environment_user": "canopsis_user",
+    "supervisor_user": "canopsis_user",
+    **{f"{role}_prefix": "canopsis_prefix" for role in (*TIERS, "environment", "preflight", "supervisor", "tls")},
+}
+"""Variables of a role that others take from the site's, by the variable of the site that sets all of them."""
+GENERATES = "environment_secrets_generate"
+LISTENS = {"mongodb": "mongodb_listen", "rabbitmq": "rabbitmq_listen"}
+TOLD = ("ansible_host", "ansible_connection")
+"""Variables of Ansible's own that tell how a host is reached."""
+
 USERS = ("engines", "webserver", "collectd")
-WORDS = ("true", "false", "yes", "no", "on", "off")
 LOOPBACK = re.compile(r"^(localhost|127\..*|::1|0\.0\.0\.0|::)$")
-LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 CLOSE = 0.75
 PAIR = 2
-
-
-@dataclass(frozen=True)
-class Option:
-    """What a variable may be. ``secret`` values are compared and never shown."""
-
-    type: str
-    choices: tuple[str, ...] = ()
-    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,9 +128,13 @@ def options_of(specs: Iterable[Mapping[str, Any]]) -> dict[str, Option]:
     for spec in specs:
         for entry in spec["argument_specs"].values():
             for name, said in entry["options"].items():
-                choices = tuple(str(choice) for choice in said.get("choices", ()))
-                found[name] = Option(said["type"], choices, bool(said.get("no_log")))
+                named = said.get("options", {}).get("name", {})
+                found[name] = Option(said["type"], _choices(said), bool(said.get("no_log")), _choices(named))
     return found
+
+
+def _choices(said: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(choice) for choice in said.get("choices", ()))
 
 
 def prefixes(options: Iterable[str]) -> tuple[str, ...]:
@@ -158,7 +179,7 @@ def _names(inventory: Inventory) -> Iterator[Finding]:
     seen: set[str] = set()
     for host in inventory.hosts:
         for name in sorted(set(inventory.of(host)) | set(inventory.broken.get(host, {}))):
-            if name not in (*inventory.options, "ansible_host", *seen):
+            if name not in (*inventory.options, *TOLD, *seen):
                 seen.add(name)
                 yield _unknown(host, name, inventory.options)
 
@@ -181,49 +202,10 @@ def _types(inventory: Inventory) -> Iterator[Finding]:
     for host in inventory.hosts:
         for name, value in inventory.of(host).items():
             option = inventory.options.get(name)
-            wanted = _refusal(value, option, name) if option else ""
+            wanted = refusal(name, value, option) if option else ""
             if option and wanted:
                 found = "another value" if option.secret else f"{value!r}"
                 yield Finding(host, "variable", found, wanted, name)
-
-
-def _refusal(value: object, option: Option, name: str) -> str:
-    """Return what is allowed when ``value`` is not, or an empty text."""
-    if not TYPES[option.type](value):
-        return MEANT[option.type]
-    if option.choices and str(value) not in option.choices:
-        return f"one of {', '.join(option.choices)}"
-    # A role may call a dictionary of ports so too.
-    if name.endswith("_port") and option.type == "int" and not LOWEST_PORT <= int(str(value)) <= HIGHEST_PORT:
-        return f"a port from {LOWEST_PORT} to {HIGHEST_PORT}: nothing runs as root"
-    if option.type == "path" and not re.match(r"/[^\s%]+$", str(value)):
-        return "an absolute path without blanks"
-    return ""
-
-
-def _is_number(value: object) -> bool:
-    return not isinstance(value, bool) and re.fullmatch(r"-?\d+(\.\d+)?", str(value)) is not None
-
-
-TYPES: dict[str, Callable[[object], bool]] = {
-    "bool": lambda value: isinstance(value, bool) or str(value).lower() in WORDS,
-    "int": lambda value: _is_number(value) and "." not in str(value),
-    "float": _is_number,
-    "list": lambda value: isinstance(value, list),
-    "dict": lambda value: isinstance(value, dict),
-    "str": lambda value: isinstance(value, str | int | float) and not isinstance(value, bool),
-    "path": lambda value: isinstance(value, str),
-    "raw": lambda _: True,
-}
-MEANT = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "list": "a list",
-    "dict": "a dictionary",
-    "str": "a text",
-    "path": "an absolute path without blanks",
-}
 
 
 def address_of(host: str, known: Mapping[str, Any]) -> str:
@@ -247,6 +229,9 @@ def _addresses(inventory: Inventory) -> Iterator[Finding]:
             yield Finding(host, "address", found, "an address of its own", "canopsis_address")
         elif len(addresses) > 1 and LOOPBACK.match(address):
             yield Finding(host, "address", address, "an address that other hosts reach", "canopsis_address")
+        elif address == inventory.of(host).get("ansible_host") and not is_address(address):
+            needed = "a name or an IPv4 address in canopsis_address: the others reach it by that"
+            yield Finding(host, "address", address, needed, "canopsis_address")
 
 
 def _nodes(inventory: Inventory) -> Iterator[Finding]:
@@ -257,15 +242,51 @@ def _nodes(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _ports(inventory: Inventory) -> Iterator[Finding]:
-    """Two services of a host on one port."""
+    """Two services of a host on one port, also where only one of the two is given."""
     for host in inventory.hosts:
         ports: dict[str, list[str]] = {}
-        for name, value in inventory.of(host).items():
-            if name.endswith("_port") and name in inventory.options and inventory.options[name].type == "int":
-                ports.setdefault(str(value), []).append(name)
+        for group, defaults in PORTS.items():
+            for name, default in defaults.items() if host in inventory.members(group) else ():
+                ports.setdefault(str(inventory.of(host).get(name, default)), []).append(name)
         for port, names in ports.items():
             if len(names) > 1:
                 yield Finding(host, "port", f"{port} for {' and '.join(names)}", "a port each", names[-1])
+
+
+def _shadows(inventory: Inventory) -> Iterator[Finding]:
+    """A variable of one role, of which the other roles hear nothing."""
+    defaults = {name: port for ports in PORTS.values() for name, port in ports.items()}
+    for host in inventory.hosts:
+        known = {**defaults, **inventory.of(host)}
+        for name, site in SHADOWS.items():
+            if name in known and str(known[name]) != str(known.get(site, "")):
+                needed = f"{site} in its place: other roles read that one"
+                yield Finding(host, "variable", f"{name} is {known[name]}", needed, name)
+
+
+def _listens(inventory: Inventory) -> Iterator[Finding]:
+    """A server of a site of many hosts that only its own host reaches."""
+    for group, own in LISTENS.items():
+        for host in inventory.members(group) if len(inventory.hosts) > 1 else ():
+            name = own if own in inventory.of(host) else "canopsis_listen"
+            listen = str(inventory.of(host).get(name, ""))
+            if all(re.match(r"localhost$|127\.|::1$", each) for each in listen.split(",")):
+                needed = f"0.0.0.0, or an address that other hosts reach {group} by"
+                yield Finding(host, "listen", f"{group} on {listen}", needed, name)
+
+
+def _alone(inventory: Inventory) -> Iterator[Finding]:
+    """What only a site of one host can have."""
+    many = inventory.hosts if len(inventory.hosts) > 1 else []
+    local = [host for host in many if inventory.of(host).get("ansible_connection") == "local"]
+    if len(local) > 1:
+        found = f"{', '.join(local)} are all this machine"
+        yield Finding("inventory", "connection", found, "ssh: a host each", "ansible_connection")
+    makes = [host for host in many if str(inventory.of(host).get(GENERATES)).lower() in ("true", "yes", "on")]
+    if makes:
+        needed = "false: `canopsis-deploy secrets init` makes them once for all hosts"
+        found = f"each of {len(makes)} hosts makes secrets of its own"
+        yield Finding("inventory", "secrets", found, needed, GENERATES)
 
 
 def _tiers(inventory: Inventory) -> Iterator[Finding]:
@@ -290,15 +311,18 @@ def _cluster(inventory: Inventory, group: str, variable: str, kind: str, users: 
         needed = f"hosts in group {group}, or {variable}"
         yield Finding("inventory", "tiers", f"no {group}, which {', '.join(users)} need", needed, f"group {group}")
     elif url:
-        yield from _url(url, variable, kind, "collectd" in users)
+        yield from _url(url, variable, kind, "collectd" in users, len(inventory.hosts) > 1)
 
 
-def _url(url: str, variable: str, kind: str, measured: bool) -> Iterator[Finding]:
+def _url(url: str, variable: str, kind: str, measured: bool, many: bool) -> Iterator[Finding]:
     try:
         hosts = parse(url, kind)["hosts"]
     except ValueError as error:
         yield Finding("inventory", "URL", f"it {error}", f"{kind}://host:port,host:port/name", variable)
         return
+    near = [host for host in hosts if LOOPBACK.match(host.rpartition(":")[0])]
+    if near and many:
+        yield Finding("inventory", "URL", ", ".join(near), "a host that every host of the site reaches", variable)
     ports = sorted({host.rpartition(":")[2] for host in hosts})
     if kind == "amqp" and measured and len(ports) > 1:
         yield Finding(
@@ -334,31 +358,57 @@ def _chain(inventory: Inventory) -> Iterator[Finding]:
     chain = next((chain for chain in chains if isinstance(chain, list)), [])
     entries = [entry for entry in chain if isinstance(entry, dict)]
     names = [str(entry.get("name", "")) for entry in entries]
-    for wrong, needed in (*_links(entries, names), *_engines(entries, names)):
+    known = inventory.options["engines_chain"].names if entries else ()
+    for wrong, needed in (*_links(entries, names), *_engines(entries, names, known), *_processes(entries)):
         yield Finding("inventory", "engines", wrong, needed, "engines_chain")
+
+
+def _next(entry: Mapping[str, Any]) -> list[str]:
+    following = entry.get("next", [])
+    return [str(each) for each in following] if isinstance(following, list) else []
 
 
 def _links(entries: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[str, str]]:
     for entry in entries:
-        for target in entry.get("next", []):
+        if not isinstance(entry.get("next", []), list):
+            yield f"next of {entry.get('name')}: {entry['next']!r}", "a list of engines"
+        for target in _next(entry):
             if target not in names:
                 nearest = _nearest(str(target), names)
                 yield f"{entry.get('name')} is followed by {target}, which is not there", nearest or "an engine"
 
 
-def _engines(entries: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[str, str]]:
+def _engines(entries: list[dict[str, Any]], names: list[str], known: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for name, count in Counter(names).items():
         if count > 1:
             yield f"{name} stands {count} times", "once"
+        if known and name not in known:
+            yield f"unknown engine {name}", _nearest(name, known) or f"one of {', '.join(known)}"
     for entry in entries:
         if not str(entry.get("instances", 1)).isdecimal() or int(entry.get("instances", 1)) < 1:
             yield f"instances of {entry.get('name')}: {entry['instances']!r}", "a whole number from 1"
 
 
-def _who(inventory: Inventory) -> Iterator[Finding]:
-    for host in inventory.hosts:
-        if inventory.of(host).get("canopsis_user") == "root":
-            yield Finding(host, "user", "root", "an ordinary user", "canopsis_user")
+def _processes(entries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """A process runs all its engines as often, and no event goes in a circle."""
+    counts: dict[str, set[str]] = {}
+    for entry in entries:
+        counts.setdefault(str(entry.get("process", "worker")), set()).add(str(entry.get("instances", 1)))
+    for process, found in counts.items():
+        if len(found) > 1:
+            yield f"instances of process {process}: {' and '.join(sorted(found))}", "as many for each of its engines"
+    try:
+        TopologicalSorter({str(entry.get("name")): _next(entry) for entry in entries}).prepare()
+    except CycleError as error:
+        yield f"events go in a circle: {' -> '.join(reversed(error.args[1]))}", "an end"
+
+
+def _archive(inventory: Inventory) -> Iterator[Finding]:
+    for host in inventory.members("mongodb"):
+        known = inventory.of(host)
+        if known.get("mongodb_source") == "archive" and not known.get("mongodb_archive"):
+            needed = "the URL of MongoDB's mongodb-linux-….tgz, or its path on the controller"
+            yield Finding(host, "archive", "mongodb_source is archive, and there is none", needed, "mongodb_archive")
 
 
 RULES = (
@@ -374,5 +424,8 @@ RULES = (
     _counts,
     _same,
     _chain,
-    _who,
+    _shadows,
+    _listens,
+    _alone,
+    _archive,
 )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.canopsis_inventory import Inventory, Option, check, is_ours, options_of
+import yaml
+from ansible.module_utils.canopsis_inventory import PORTS, Inventory, check, is_ours, options_of
+from ansible.module_utils.canopsis_values import Option, is_address
 
+from canopsis.api.settings import PROVIDERS
+from canopsis.engines.registry import REGISTRY
+
+ROOT = Path(__file__).resolve().parents[3]
 TIERS = ("mongodb", "rabbitmq", "engines", "webserver", "collectd")
 SPECS = {
     "argument_specs": {
@@ -18,6 +26,8 @@ SPECS = {
                 "webserver_providers": {"type": "list"},
                 "webserver_services": {"type": "dict"},
                 "mongodb_cache_gb": {"type": "float"},
+                "mongodb_data_path": {"type": "path"},
+                "mongodb_port": {"type": "int"},
                 "mongodb_keyfile": {"type": "str", "no_log": True},
                 "rabbitmq_epmd_port": {"type": "int"},
                 "rabbitmq_nodename": {"type": "str"},
@@ -62,7 +72,7 @@ def without(*tiers: str, **variables: Any) -> Inventory:
     return inventory({tier: SMALL for tier in TIERS if tier not in tiers}, variables)
 
 
-CHAIN = [{"name": "cleaner", "next": ["alarm"]}, {"name": "alarm", "instances": 2}]
+CHAIN = [{"name": "cleaner", "process": "cleaner", "next": ["alarm"]}, {"name": "alarm", "instances": 2}]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +87,9 @@ CHAIN = [{"name": "cleaner", "next": ["alarm"]}, {"name": "alarm", "instances": 
         without("mongodb", canopsis_mongodb_url="mongodb://d1/canopsis"),
         without("mongodb", "engines", "webserver"),
         without("webserver"),
+        all_on(LOCAL, canopsis_listen="127.0.0.1", ansible_connection="local", mongodb_port=27017),
+        all_on(SMALL, canopsis_listen="127.0.0.1,10.0.0.1", mongodb_port="27018", canopsis_mongodb_port=27018),
+        inventory(LARGE, {"canopsis_web_port": 5672}),
         inventory({key: ["a", "b"] for key in TIERS}, even=True),
     ],
 )
@@ -114,6 +127,7 @@ BROKEN = [
     ("port of root", all_on(SMALL, canopsis_web_port=80), "80", "nothing runs as root"),
     ("choice", all_on(SMALL, rabbitmq_ha_mode="mirrored"), "'mirrored'", "one of quorum, classic"),
     ("relative prefix", all_on(SMALL, canopsis_prefix="opt/canopsis"), "'opt/canopsis'", "an absolute path"),
+    ("no folder", all_on(SMALL, mongodb_data_path="/"), "'/'", "an absolute path"),
     ("root", all_on(SMALL, canopsis_user="root"), "root", "an ordinary user"),
     ("one port twice", all_on(LOCAL, canopsis_web_port=9000, canopsis_amqp_port=9000), "9000 for", "a port each"),
     ("no engines", without("engines"), "webserver without engines", "a host in group engines"),
@@ -137,7 +151,7 @@ BROKEN = [
     ),
     (
         "secret differs",
-        inventory(dict.fromkeys(TIERS, SMALL), {"mongodb_keyfile": "aaa"}, {"n3": {"mongodb_keyfile": "bbb"}}),
+        inventory(dict.fromkeys(TIERS, SMALL), {"mongodb_keyfile": "a" * 9}, {"n3": {"mongodb_keyfile": "b" * 9}}),
         "differs between n1, n2 / n3",
         "one value for all hosts",
     ),
@@ -192,11 +206,34 @@ def test_a_variable_far_from_all_of_ours_only_warns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        *((address, True) for address in ("n1", "n1.lan.", "10.0.0.1", "db_1")),
+        *((text, False) for text in ("10.0.0.256", "10.1", "n1:27017", "http://n1", "fd00::1", "", "-n1", "a b")),
+    ],
+)
+def test_what_an_address_is(text: str, does: bool) -> None:
+    assert is_address(text) is does
+
+
+@pytest.mark.parametrize(
     ("name", "ours"),
     [("webserver_x", True), ("canopsis_x", True), ("webservr_workers", True), ("ansible_host", False), ("ntp", False)],
 )
 def test_which_variables_are_looked_at(name: str, ours: bool) -> None:
     assert is_ours(name, OPTIONS) is ours
+
+
+def test_the_ports_are_those_of_the_role() -> None:
+    defaults = (ROOT / "roles/preflight/defaults/main.yml").read_text()
+    said = {name: int(port) for name, port in re.findall(r"'(\w+_port)': \w+ \| default\((\d+)\)", defaults)}
+    assert said == {name: port for ports in PORTS.values() for name, port in ports.items()}
+
+
+def test_engines_and_providers_are_those_there_are() -> None:
+    options = options_of(yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+    assert set(options["engines_chain"].names) == set(REGISTRY)
+    assert options["webserver_providers"].choices == PROVIDERS
 
 
 def test_options_come_from_the_specs() -> None:

@@ -44,8 +44,14 @@ def test_our_inventories_are_sound(filters: Filters, name: str) -> None:
     assert filters["canopsis_inventory_findings"](groups, hostvars, False) == []
 
 
+def test_what_the_local_inventory_looks_up_is_computed() -> None:
+    _, hostvars = read(ROOT / "inventories" / "local")
+    known = hostvars["localhost"]
+    assert known["rabbitmq_tools_port"] == known["canopsis_web_port"] + 10
+
+
 def test_there_are_samples() -> None:
-    assert {"local", "small"} <= set(SAMPLES)
+    assert {"local", "small", "large"} <= set(SAMPLES)
 
 
 @pytest.mark.parametrize(

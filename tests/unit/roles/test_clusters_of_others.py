@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 import tables
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-
-init_plugin_loader()
 
 AMQP = "amqps://site:am%40qp@b1:5671,b2:5671/their%2Fhost"
 MONGODB = "mongodb://people:mongo@d1,d2:27018/alarms?replicaSet=theirs&authSource=staff&tls=true"
