@@ -112,11 +112,21 @@ inputs_of() { sed -n '/^file /p' "$1" | sort | digest_text; }
 
 # The path of one fetched file, checked against its SHA-256.
 given_file() {
-    local path=$1
-    [[ -r $(files_folder)/$path ]] || die "$NAME: $(files_folder)/$path is missing; fetch it again: ./build-install.sh fetch $NAME"
+    local path=$1 place again
+    place=${FROM_OPTION:-$(files_folder)}
+    again="Delete it and fetch it again: ./build-install.sh fetch $NAME"
+    if [[ ${FROM_FOLDER:-} ]]; then again="Copy the bundle again, or make it again: ./build-install.sh bundle"; fi
+    [[ -r $(files_folder)/$path ]] || die "$NAME: $path is missing in $place. $again"
     [[ $(digest "$(files_folder)/$path") == "${GIVEN_FILES[$path]}" ]] ||
-        die "$NAME: $(files_folder)/$path is damaged: its SHA-256 is not the recorded one. Delete it and fetch again."
+        die "$NAME: $path in $place is damaged: its SHA-256 is not the recorded one. $again"
     printf '%s/%s' "$(files_folder)" "$path"
+}
+
+# All files of the loaded package, each checked.
+check_given() {
+    local file
+    read_sources
+    for file in "${!GIVEN_FILES[@]}"; do given_file "$file" >/dev/null; done
 }
 
 # GIVEN: the paths of every fetched file whose name matches one of the patterns, each checked.

@@ -180,6 +180,18 @@ record_info() {
     mv -- "$info.new" "$info"
 }
 
+# With --from every package that is to be laid is looked at before the first is: a damaged bundle changes nothing.
+check_packages() {
+    if [[ ${FROM_FOLDER:-} ]]; then each_package check_package; fi
+}
+
+check_package() {
+    load_recipe "$1"
+    if is_current; then return 0; fi
+    fetch_package
+    check_given
+}
+
 install_package() {
     load_recipe "$1"
     hold_package "$1"

@@ -14,6 +14,8 @@ build_site() {
     open_prefix
     # Unpacked once for the whole run, the roles included.
     CANOPSIS_FROM=${FROM_FOLDER:-}
+    in_order "${ALL_PACKAGES[@]}"
+    check_packages
     open_log
     say "Canopsis in $PREFIX, ports from $PORT_BASE (log: ${LOG#"$PREFIX"/})"
     write_site port_base "$PORT_BASE"

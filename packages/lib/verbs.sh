@@ -81,8 +81,8 @@ each_package() {
 }
 
 verb_fetch()   { open_prefix; in_order "${NAMES[@]:-${ALL_PACKAGES[@]}}"; each_package fetch_one; }
-verb_build()   { open_prefix; in_order "${NAMES[@]:-${PACKAGES[@]}}"; each_package build_one; }
-verb_install() { open_prefix; in_order "${NAMES[@]:-${PACKAGES[@]}}"; each_package install_package; }
+verb_build()   { open_prefix; in_order "${NAMES[@]:-${PACKAGES[@]}}"; check_packages; each_package build_one; }
+verb_install() { open_prefix; in_order "${NAMES[@]:-${PACKAGES[@]}}"; check_packages; each_package install_package; }
 fetch_one()    { load_recipe "$1"; fetch_package; }
 build_one()    { load_recipe "$1"; hold_package "$1"; fetch_package; build_package; unlock_folder; }
 
@@ -96,6 +96,7 @@ verb_update() {
         return
     fi
     in_order "${NAMES[@]}"
+    check_packages
     each_package update_package
     drop_unused_files
 }

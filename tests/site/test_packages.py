@@ -252,20 +252,39 @@ def test_a_missing_file_is_repaired(small: Builder) -> None:
     assert tree(small.prefix) == wanted
 
 
-def test_a_damaged_file_is_refused_and_named(small: Builder, tmp_path: Path) -> None:
-    """One wrong byte in a bundle: the error names the file, the prefix stays as it was."""
-    assert small.source is not None
-    damaged = shutil.copytree(small.source, tmp_path / "damaged")
-    (deb,) = damaged.glob("collectd-core_*.deb")
-    content = bytearray(deb.read_bytes())
+def _spoil(source: Path, target: Path, pattern: str) -> tuple[Path, str]:
+    """Copy a bundle with one wrong byte in the file that matches ``pattern``; return the copy and the file's name."""
+    shutil.copytree(source, target)
+    (file,) = target.glob(pattern)
+    content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
-    deb.write_bytes(content)
+    file.write_bytes(content)
+    return target, file.name
+
+
+def test_a_damaged_file_is_refused_and_named(small: Builder, tmp_path: Path) -> None:
+    """One wrong byte in a bundle: the error names the file and the bundle, the prefix stays as it was."""
+    assert small.source is not None
+    damaged, name = _spoil(small.source, tmp_path / "damaged", "collectd-core_*.deb")
     small.do("install", "collectd-libs")
     before = tree(small.prefix)
     output = Builder(small.checkout, small.prefix, damaged).fails("install", "collectd")
-    assert deb.name in output
-    assert "SHA-256" in output
+    assert f"{name} in {damaged} is damaged: its SHA-256" in output
     assert tree(small.prefix) == before
+
+
+@pytest.mark.parametrize("verb", ["install", "build", "update"])
+def test_a_damaged_file_keeps_out_the_packages_before_it(small: Builder, tmp_path: Path, verb: str) -> None:
+    """The last package of a run is damaged, or lacks a file: none is laid, the first neither."""
+    assert small.source is not None
+    damaged, name = _spoil(small.source, tmp_path / "damaged", "kombu-*.whl")
+    first = Builder(small.checkout, small.prefix, damaged)
+    assert f"{name} in {damaged} is damaged" in first.fails(verb, "collectd-libs", "canopsis")
+    (damaged / name).unlink()
+    assert f"{name} is missing in {damaged}" in first.fails(verb, "collectd-libs", "canopsis")
+    assert not (small.prefix / "opt").exists()
+    assert leftovers(small.prefix) == set()
+    first.do(verb, "collectd-libs")
 
 
 def test_a_wrong_server_is_refused(small: Builder) -> None:
