@@ -23,7 +23,6 @@ CHAIN = [
 LETTERS = {"name": "dead_letters", "process": "letters"}
 BLANK = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "blank.txt"
 """What was on the host before the site."""
-UNTOUCHED = ("bin", "boot", "etc", "home", "lib", "opt", "root/.ssh", "sbin", "srv", "usr", "var")
 
 
 def chain(*engines: dict[str, Any]) -> tuple[str, str]:
@@ -32,15 +31,6 @@ def chain(*engines: dict[str, Any]) -> tuple[str, str]:
 
 
 WITH_LETTERS = chain(*CHAIN, LETTERS)
-
-
-def listing(host: Any) -> set[str]:
-    """Return every path of the host that a site could have left."""
-    found = host.check_output(f"cd / && find {' '.join(UNTOUCHED)} -xdev ! -path '*/__pycache__*'")
-    moving = re.compile(
-        r"var/(log|tmp|lib/systemd|cache)/|var/lib/dbus|etc/(\.pwd\.lock|(passwd|group|shadow|gshadow)-)$"
-    )
-    return {path for path in found.splitlines() if not moving.match(path)}
 
 
 def running(host: Any) -> dict[str, str]:
@@ -61,11 +51,11 @@ def policies(host: Any) -> dict[str, Any]:
 
 
 def test_a_dry_run_on_a_blank_host_shows_all_and_touches_nothing(hosts: dict[str, Any]) -> None:
-    before = listing(hosts["site1"])
+    before = site.listing(hosts["site1"])
     BLANK.write_text("\n".join(sorted(before)))
     output = plays.succeed("site.yml", "--check", "--diff")
     assert plays.changes(output)["site1"] > 10, output
-    assert {path for path in listing(hosts["site1"]) - before if not path.startswith("root/.ansible")} == set()
+    assert {path for path in site.listing(hosts["site1"]) - before if not path.startswith("root/.ansible")} == set()
     assert hosts["site1"].run("getent passwd canopsis").rc != 0
 
 
@@ -178,7 +168,7 @@ def test_the_end_leaves_what_is_documented(hosts: dict[str, Any]) -> None:
     assert hosts["site1"].file(f"{site.PREFIX}/var/lib/mongodb/WiredTiger").exists
     plays.succeed("playbooks/uninstall.yml", *confirm, "-e", "canopsis_purge_data=true")
     before = set(BLANK.read_text().splitlines())
-    left = {path for path in listing(hosts["site1"]) - before if "/.ansible" not in path}
+    left = {path for path in site.listing(hosts["site1"]) - before if "/.ansible" not in path}
     assert left <= {"opt/canopsis"}, left
     assert site.fingerprint(hosts["site1"])["processes"] == {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ FINGERPRINT = Path(__file__).with_name("fingerprint.py")
 PYTHON = f"{PREFIX}/opt/canopsis/current/bin/python"
 CONTROL = f"{PREFIX}/opt/canopsis/current/bin/supervisorctl -c {PREFIX}/supervisord.conf"
 AS_USER = "runuser -u canopsis -- env -C / LC_ALL=C.UTF-8"
+UNTOUCHED = ("bin", "boot", "etc", "home", "lib", "opt", "root/.ssh", "sbin", "srv", "usr", "var")
 AUTHORITIES = f"{PREFIX}/etc/ssl/ca.pem"
 """There on hosts that encrypt."""
 HEALTH = f"""
@@ -56,6 +58,15 @@ def fingerprint(host: Any, prefix: str = PREFIX) -> dict[str, dict[str, str]]:
 def kept(name: str) -> Path:
     """Return the file in which the fingerprint of the host ``name`` is kept within a scenario."""
     return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / f"fingerprint-{name}.json"
+
+
+def listing(host: Any) -> set[str]:
+    """Return every path of the host that a site could have left."""
+    found = host.check_output(f"cd / && find {' '.join(UNTOUCHED)} ! -path '*/__pycache__*'")
+    moving = re.compile(
+        r"var/(log|tmp|lib/systemd|cache)/|var/lib/dbus|etc/(\.pwd\.lock|(passwd|group|shadow|gshadow)-)$"
+    )
+    return {path for path in found.splitlines() if not moving.match(path)}
 
 
 def difference(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[str]:
