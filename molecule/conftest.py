@@ -70,6 +70,12 @@ def hosts() -> dict[str, Any]:
 
 
 @pytest.fixture
+def inits() -> dict[str, int]:
+    """Return the first process of each host as this machine sees it, by name."""
+    return {name: variables["test_pid"] for name, variables in hostvars().items()}
+
+
+@pytest.fixture
 def secrets() -> dict[str, Any]:
     """Return the variables of a host, all secrets of the site among them."""
     return next(iter(hostvars().values()))

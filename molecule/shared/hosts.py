@@ -218,6 +218,11 @@ def start_host(engine: str, image: str, scenario: str, host: str) -> int:
     return int(run([engine, "port", name, "22/tcp"]).splitlines()[0].rpartition(":")[2])
 
 
+def first_process(engine: str, scenario: str, host: str) -> int:
+    """Return the process of this machine in whose namespaces ``host`` lives."""
+    return int(run([engine, "inspect", "--format", "{{.State.Pid}}", container_of(scenario, host)]))
+
+
 def await_ssh(port: int) -> None:
     """Return when sshd answers on ``port``. Raises UnableError after WAIT seconds."""
     pause = threading.Event()
@@ -261,7 +266,8 @@ def create(scenario: str) -> None:
     folder = scenario_folder(scenario) / "inventory"
     ports = {host: start_host(engine, images[release], scenario, host) for host, release in releases.items()}
     for host, port in ports.items():
-        write(folder / "host_vars" / f"{host}.yml", yaml.safe_dump(connection(port, bundles[releases[host]])))
+        variables = connection(port, bundles[releases[host]]) | {"test_pid": first_process(engine, scenario, host)}
+        write(folder / "host_vars" / f"{host}.yml", yaml.safe_dump(variables))
         await_ssh(port)
     secrets = {name: canopsis_secrets.KINDS[kind](os.urandom) for name, kind in all_secrets().items()}
     write(folder / "group_vars/canopsis/secrets.yml", canopsis_secrets.render(secrets))
