@@ -18,7 +18,8 @@ import yaml
 SIZE = 40
 DATA = f"{site.PREFIX}/var/lib/mongodb"
 HELD = f"{DATA}/collection-7-of-before.wt"
-NAMES = ("site1", "site2", "site3")
+OTHER = "/srv/mongodb"
+MOVED = ("-e", f"mongodb_data_path={OTHER}")
 DEFAULTS = yaml.safe_load((plays.ROOT / "roles/preflight/defaults/main.yml").read_text())
 FLOOR = ("-e", f"preflight_disk_gb={DEFAULTS['preflight_disk_gb']}")
 """The default itself, which the other scenarios lower."""
@@ -89,7 +90,7 @@ def test_20_gb_are_enough(hosts: dict[str, Any]) -> None:
 def test_the_disk_that_counts_is_that_of_the_data(hosts: dict[str, Any], inits: dict[str, int]) -> None:
     outside.mount(inits["site2"], 10, "/srv")
     before = everything(hosts)
-    line = refusal("site.yml", "-e", "mongodb_data_path=/srv/mongodb", data="/srv/mongodb")
+    line = refusal("site.yml", *MOVED, data=OTHER)
     assert lacking(line, "site2", "on /srv", "20 GB", "preflight_disk_gb") == [], line
     assert everything(hosts) == before
 
@@ -100,22 +101,27 @@ def alone(tmp_path: Path) -> Path:
     return plays.other_inventory(tmp_path, ["site3"])
 
 
-def test_a_node_that_holds_15_gb_with_6_gb_free_passes(hosts: dict[str, Any], alone: Path) -> None:
-    host = hosts["site3"]
-    plays.succeed("site.yml", *FLOOR, of=alone)
-    assert host.file(f"{DATA}/WiredTiger").exists
-    outside.reserve(host, HELD, 15)
-    outside.leave(host, site.PREFIX, 6)
+def test_a_node_that_holds_15_gb_with_6_gb_free_passes(
+    hosts: dict[str, Any], inits: dict[str, int], alone: Path
+) -> None:
+    """Its data is on a disk of its own, which was empty and root's before."""
+    host, options = hosts["site3"], (*FLOOR, *MOVED)
+    outside.mount(inits["site3"], SIZE, "/srv")
+    plays.succeed("site.yml", *options, of=alone)
+    assert host.file(f"{OTHER}/WiredTiger").exists
+    outside.reserve(host, f"{OTHER}/collection-7-of-before.wt", 15)
+    outside.leave(host, "/srv", 6)
     before = site.fingerprint(host)
-    assert findings(plays.succeed("playbooks/preflight.yml", *FLOOR, of=alone)) == set()
-    assert plays.changes(plays.succeed("site.yml", *FLOOR, of=alone)) == {"localhost": 0, "site3": 0}
+    assert findings(plays.succeed("playbooks/preflight.yml", *options, of=alone), OTHER) == set()
+    output = plays.succeed("site.yml", *options, of=alone)
+    assert plays.changes(output) == {"localhost": 0, "site3": 0}, output
     assert site.difference(before, site.fingerprint(host)) == []
 
 
 def test_a_node_with_less_than_a_quarter_of_the_floor_free_is_refused(hosts: dict[str, Any], alone: Path) -> None:
-    outside.leave(hosts["site3"], site.PREFIX, 4)
+    outside.leave(hosts["site3"], "/srv", 4)
     before = site.fingerprint(hosts["site3"])
-    line = refusal("site.yml", of=alone)
-    assert lacking(line, "site3", "4.0 GB free", "5 GB free for a database that is there") == [], line
+    line = refusal("site.yml", *MOVED, data=OTHER, of=alone)
+    assert lacking(line, "site3", "4.0 GB free", "on /srv", "5 GB free for a database that is there") == [], line
     assert lacking(line, "preflight_disk_running_gb") == [], line
     assert site.difference(before, site.fingerprint(hosts["site3"])) == []
