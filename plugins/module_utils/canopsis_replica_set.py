@@ -240,7 +240,10 @@ def _quorum(leaving: Sequence[str], observed: Sequence[Member], primary: Member)
 def plan_recovery(observed: Sequence[Member]) -> Plan:
     """Return how the survivors of a lost majority go on: under the one with the newest data, without the others."""
     living = [member for member in observed if member.set_name]
-    if _primary(observed):
+    primary = _primary(observed)
+    if primary and leads_a_minority(observed):
+        return Plan(refusal=f"{primary.address} has not stepped down yet, and has lost its majority: run this again")
+    if primary:
         return Plan(notes=("the set has a primary; there is nothing to recover",))
     if not living:
         return Plan(refusal="no member of a set answers: start one first, or run site.yml for a new set")
@@ -257,10 +260,21 @@ def plan_recovery(observed: Sequence[Member]) -> Plan:
     return Plan(steps=(Step("force", newest.address, members=kept),), notes=notes)
 
 
-def _electable(living: Sequence[Member]) -> str:
+def leads_a_minority(observed: Sequence[Member]) -> bool:
+    """Whether there is a primary that most of the votes have left: it steps down within seconds."""
+    alive, voters = _votes([member for member in observed if member.set_name])
+    return bool(_primary(observed)) and len(alive) <= len(voters) // 2
+
+
+def _votes(living: Sequence[Member]) -> tuple[list[str], set[str]]:
+    """Return who answers of the members with a vote, and all of those."""
     voteless = {address for member in living for address in member.voteless}
     voters = {address for member in living for address in member.config} - voteless
-    alive = [member.address for member in living if member.address in voters]
+    return [member.address for member in living if member.address in voters], voters
+
+
+def _electable(living: Sequence[Member]) -> str:
+    alive, voters = _votes(living)
     if len(alive) <= len(voters) // 2:
         return ""
     return f"{len(alive)} of {len(voters)} votes answer, a majority elects by itself: see the log of {alive[0]}"

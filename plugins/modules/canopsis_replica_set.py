@@ -7,7 +7,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.canopsis_mongodb import ERRORS, PROBLEM, RefusedError, ReplicaSet
-from ansible.module_utils.canopsis_replica_set import Plan, Step, actor, plan, plan_expulsion, plan_recovery
+from ansible.module_utils.canopsis_replica_set import (
+    Member,
+    Plan,
+    Step,
+    actor,
+    leads_a_minority,
+    plan,
+    plan_expulsion,
+    plan_recovery,
+)
 from ansible.module_utils.canopsis_wait import await_true
 
 DOCUMENTATION = r"""
@@ -114,10 +123,22 @@ def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
 
 def _run(site: ReplicaSet, *, check_mode: bool) -> dict[str, Any]:
     if site.params["recover"]:
-        return _follow(site, plan_recovery(site.observed()), check_mode=check_mode)
+        return _follow(site, plan_recovery(_settled(site)), check_mode=check_mode)
     if site.params["expelled"]:
         return _follow(site, plan_expulsion(site.params["expelled"], site.observed()), check_mode=check_mode)
     return _keep(site, check_mode=check_mode)
+
+
+def _settled(site: ReplicaSet) -> list[Member]:
+    """Return the members as they are once a primary that lost its majority has stepped down."""
+    found: list[Member] = []
+
+    def steady() -> bool:
+        found[:] = site.observed()
+        return not leads_a_minority(found)
+
+    await_true(steady, site.params["timeout"])
+    return found
 
 
 def _follow(site: ReplicaSet, wanted: Plan, *, check_mode: bool) -> dict[str, Any]:

@@ -254,6 +254,17 @@ def test_a_lost_majority_is_recovered_and_a_lone_member_not_expelled(site: Site)
     assert "an even number" in site.notes[-1]
 
 
+def test_a_primary_that_has_just_lost_its_majority_is_waited_for(site: Site) -> None:
+    site.grow(3)
+    site.run()
+    leader = site.primary().address
+    others = [host for host in site.hosts if host.address != leader]
+    for host in others:
+        host.kill()
+    site.hosts.sort(key=lambda host: host.address != leader)
+    assert site.run(on=[leader], recover=True, timeout=15.0) == [f"force {leader} with {leader}"]
+
+
 def test_interrupted_runs_are_taken_up(site: Site) -> None:
     one, two, three = (host.address for host in site.grow(3))
     # Initiated on the host that is last in turn, and nothing more.

@@ -242,6 +242,7 @@ def test_the_newest_survivor_goes_on() -> None:
     [
         ([blank("a:1"), away("b:1")], "no member of a set answers"),
         ([member("a:1"), member("b:1"), away("c:1")], "a majority elects by itself"),
+        ([member("a:1", state="PRIMARY"), away("b:1"), away("c:1")], "a:1 has not stepped down yet"),
         ([member("a:1", state="OTHER"), away("b:1"), away("c:1")], "has its data whole"),
         ([member("a:1", ("a:1",), set_id="x"), member("b:1", ("b:1",), set_id="y")], "two different sets"),
     ],
