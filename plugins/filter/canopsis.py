@@ -85,9 +85,8 @@ def broker_to_force(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> str:
 def secret_findings(host: str, names: Iterable[str], known: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return a finding for each of the secrets ``names`` that ``host`` has not among its variables ``known``."""
     lacking = [name for name in sorted(names) if not _value(known, name)]
-    rows: list[dict[str, str]] = as_rows(
-        Finding(host, "secret", "no value", "a value, best in a vault", name) for name in lacking
-    )
+    needed = "a value: `canopsis-deploy secrets init` makes it"
+    rows: list[dict[str, str]] = as_rows(Finding(host, "secret", "no value", needed, name) for name in lacking)
     return rows
 
 

@@ -166,9 +166,11 @@ COLUMNS = ("host", "check", "found", "needed", "variable")
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return ``rows`` as a table that people read, errors before warnings."""
-    ordered = sorted(rows, key=lambda row: (row["level"] != "error", row["host"]))
-    lines = [(*(str(row[column]) for column in COLUMNS), row["level"]) for row in ordered]
+    """Return ``rows`` as a table that people read, errors first; hosts of which the same is said share a line."""
+    hosts: dict[tuple[str, ...], list[str]] = {}
+    for row in sorted(rows, key=lambda row: (row["level"] != "error", row["host"])):
+        hosts.setdefault((*(str(row[column]) for column in COLUMNS[1:]), row["level"]), []).append(str(row["host"]))
+    lines = [(", ".join(names), *said) for said, names in hosts.items()]
     head = (*(column.upper() for column in COLUMNS), "")
     widths = [max(len(line[at]) for line in [head, *lines]) for at in range(len(head))]
     return "\n".join(

@@ -193,3 +193,9 @@ def test_the_table_shows_errors_first_and_every_column() -> None:
     assert "canopsis_web_port" in lines[1]
     assert lines[2].endswith("warning")
     assert lines[0].index("VARIABLE") == lines[1].index("canopsis_web_port") == lines[2].index("preflight_read_share")
+
+
+def test_hosts_of_which_the_same_is_said_share_a_line() -> None:
+    rows = as_rows(Finding(host, "secret", "no value", "a value", name) for host in "cab" for name in ("one", "two"))
+    rows += as_rows([Finding("a", "secret", "no value", "a value", "one", "warning")])
+    assert [line.split("secret")[0].strip() for line in table(rows).splitlines()[1:]] == ["a, b, c", "a, b, c", "a"]
