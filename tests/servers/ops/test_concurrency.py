@@ -184,7 +184,7 @@ def test_any_program_that_is_killed_comes_back_once(site: Host, name: str) -> No
 
 def test_everything_is_killed_at_once(site: Host) -> None:
     site.command("hypcontrol", "start")
-    everything = [site.supervisord(), *(pid for pids in site.pids().values() for pid in pids)]
+    everything = [*site.keepers(), site.supervisord(), *(pid for pids in site.pids().values() for pid in pids)]
     assert processes.end(everything, signal.SIGKILL, 10) == []
     assert site.command("hypcontrol", "status").returncode == 1
     assert site.command("hypcontrol", "start").returncode == 0
