@@ -55,8 +55,7 @@ def test_an_event_goes_through_and_reaches_every_host(hosts: dict[str, Any]) -> 
 def test_a_rebuilt_host_has_a_certificate_and_changes_nobody(hosts: dict[str, Any]) -> None:
     before = {name: site.fingerprint(hosts[name]) for name in ALL[1:]}
     authorities = certificates(hosts, "ca.pem")
-    script = f"systemctl stop canopsis; pkill -9 -u canopsis; rm -rf {site.PREFIX}/*"
-    assert hosts["site1"].run(script).rc == 0
+    site.wipe(hosts["site1"], f"{site.PREFIX}/*")
     plays.succeed("site.yml")
     assert [site.difference(before[name], site.fingerprint(hosts[name])) for name in ALL[1:]] == [[], []]
     assert certificates(hosts, "ca.pem") == authorities

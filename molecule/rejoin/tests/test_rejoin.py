@@ -29,12 +29,6 @@ def others(hosts: dict[str, Any], lost: str) -> dict[str, dict[str, str]]:
     return {name: servers(host) for name, host in hosts.items() if name != lost}
 
 
-def wipe(host: Any, *folders: str) -> None:
-    """Stop everything of the site and delete ``folders``, as a new disk would."""
-    script = f"systemctl stop canopsis; pkill -9 -u canopsis; rm -rf {' '.join(folders)}"
-    assert host.run(script).rc == 0
-
-
 def shared_secrets(hosts: dict[str, Any]) -> set[str]:
     """Return the digests of what all hosts share; one digest each when they agree."""
     return {host.file(f"{site.PREFIX}/{name}").sha256sum for host in hosts.values() for name in SECRETS}
@@ -50,7 +44,7 @@ def test_the_first_host_blank_again_joins_what_is_there(hosts: dict[str, Any], s
     shared = shared_secrets(hosts)
     assert len(shared) == len(SECRETS)
     before, files = others(hosts, "site1"), {name: site.fingerprint(hosts[name])["files"] for name in ALL - {"site1"}}
-    wipe(hosts["site1"], f"{site.PREFIX}/*", "/etc/systemd/system/canopsis.service")
+    site.wipe(hosts["site1"], f"{site.PREFIX}/*", "/etc/systemd/system/canopsis.service")
     changed = plays.changes(plays.succeed("site.yml"))
     assert changed["site1"] > 10 and changed["site2"] == changed["site3"] == 0, changed
     assert others(hosts, "site1") == before
