@@ -129,20 +129,13 @@ def _await_earlier(prefix: Prefix, say: Say) -> None:
         return
     say(f"waiting for supervisord (pid {found.pid}), which starts or ends just now")
     until(lambda: answers(prefix) or processes.await_end(found.pid, 0.0), _PATIENCE)
-    if _is_ending(prefix):
+    if Supervisor(prefix.socket).is_ending():
         processes.await_end(found.pid, _LONGEST_STOP)
     if not answers(prefix) and not processes.await_end(found.pid, 0.0):
         raise SiteError(
             f"supervisord (pid {found.pid}) runs but does not answer on {prefix.socket}; see {_log(prefix)}; "
             f"end it with: kill -9 {found.pid}, and run this again: what it runs is stopped cleanly then"
         )
-
-
-def _is_ending(prefix: Prefix) -> bool:
-    try:
-        return bool(Supervisor(prefix.socket).call("getState")["statecode"] < 0)
-    except SiteError:
-        return False
 
 
 def _launch(prefix: Prefix, *, everything: bool) -> None:

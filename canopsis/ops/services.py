@@ -122,7 +122,8 @@ def _without_supervisord(prefix: Prefix, files: Mapping[str, ProgramFile], servi
     wanted = programs.members(service, files) if service else sorted(files)
     silent = daemon.hanging(prefix)
     if silent:
-        return [State(name, "UNKNOWN", f"supervisord (pid {silent}) does not answer", False) for name in wanted]
+        why = f"supervisord (pid {silent}) ends just now or does not answer"
+        return [State(name, "UNKNOWN", why, False) for name in wanted]
     left = {p.environment.get(orphans.PROCESS_NAME): p.pid for p in orphans.heads(orphans.find(prefix))}
     return [
         State(name, "ORPHAN", f"pid {left[name]}, without supervisord; start the service to recover", False, left[name])

@@ -20,7 +20,6 @@ UP = frozenset({RUNNING, "STARTING", "BACKOFF"})
 
 DOWN = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
-_SHUTDOWN = -1
 _TIMEOUT = 10.0
 
 
@@ -61,7 +60,7 @@ class Reread:
 class Supervisor:
     """One connection to the supervisord behind ``path``; not to be shared by threads.
 
-    Every method raises SiteError when supervisord does not answer within ``timeout`` seconds (10).
+    Every method raises SiteError when supervisord ends just now, or does not answer within ``timeout`` seconds (10).
     """
 
     def __init__(self, path: Path, timeout: float | None = None) -> None:
@@ -74,6 +73,14 @@ class Supervisor:
     def call(self, method: str, *params: object) -> Any:  # noqa: ANN401 - whatever the method returns
         """Return the answer of ``supervisor.METHOD``. Raises Fault when supervisord refuses."""
         try:
+            return self._exchange(method, *params)
+        except Fault as fault:
+            if fault.faultCode != Faults.SHUTDOWN_STATE:
+                raise
+            raise SiteError(f"supervisord on {self._path} ends just now: run this again when it has ended") from fault
+
+    def _exchange(self, method: str, *params: object) -> Any:  # noqa: ANN401 - whatever the method returns
+        try:
             return getattr(self._proxy.supervisor, method)(*params)
         except (OSError, http.client.HTTPException) as error:
             # A connection that failed once gives nothing but errors after: begin anew.
@@ -83,9 +90,20 @@ class Supervisor:
     def answers(self) -> bool:
         """Whether supervisord answers and is not about to end."""
         try:
-            return bool(self.call("getState")["statecode"] != _SHUTDOWN)
+            self.call("getState")
         except SiteError:
             return False
+        return True
+
+    def is_ending(self) -> bool:
+        """Whether supervisord answers that it ends: it refuses every question then, even that for its state."""
+        try:
+            self._exchange("getState")
+        except Fault as fault:
+            return bool(fault.faultCode == Faults.SHUTDOWN_STATE)
+        except SiteError:
+            return False
+        return False
 
     def pid(self) -> int:
         """Return the process id of supervisord."""
@@ -133,7 +151,8 @@ class Supervisor:
 
     def shutdown(self) -> None:
         """Have supervisord stop every program and end, without waiting."""
-        self._call_unless(Faults.SHUTDOWN_STATE, "shutdown")
+        if not self.is_ending():
+            self.call("shutdown")
 
     def wait(self, name: str, states: frozenset[str], timeout: float) -> Program:
         """Return ``name`` once its state is among ``states``, or as it is after ``timeout`` seconds."""

@@ -23,6 +23,18 @@ server = socket.create_server(("127.0.0.1", {port}))
 signal.pause()
 """
 
+RELUCTANT = """
+import pathlib, select, signal, sys
+def leave(*_):
+    while not pathlib.Path({gate!r}).exists():
+        select.select([], [], [], 0.02)
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
+pathlib.Path({gate!r}).with_name("ready").touch()
+while True:
+    signal.pause()
+"""
+
 Done = subprocess.CompletedProcess[str]
 
 
@@ -189,6 +201,51 @@ def test_everything_is_killed_at_once(site: Host) -> None:
     assert site.command("hypcontrol", "status").returncode == 1
     assert site.command("hypcontrol", "start").returncode == 0
     assert copies(site) == dict.fromkeys(SERVICES, 1)
+
+
+@pytest.fixture
+def leaving(host: Host) -> Host:
+    """A host whose supervisord ends, held up by a program that ends once the file ``gate`` is there."""
+    host.program("collectd", RELUCTANT.format(gate=str(host.prefix.path / "gate")), stopwaitsecs=60)
+    services.start(host.prefix, "collectd", host.say)
+    assert until((host.prefix.path / "ready").exists, 20)
+    ending = supervisor.Supervisor(host.prefix.socket)
+    processes.end(host.keepers(), signal.SIGTERM, 10)
+    ending.shutdown()
+    assert until(ending.is_ending, 20)
+    return host
+
+
+class TestLeaving:
+    """A supervisord that ends refuses every question: commands say so, or wait for its end."""
+
+    def test_status(self, leaving: Host) -> None:
+        done = leaving.command("service", "collectd", "status")
+        assert (done.returncode, done.stderr) == (1, "")
+        assert "ends just now or does not answer" in done.stdout
+        (leaving.prefix.path / "gate").touch()
+
+    def test_what_asks_it(self, leaving: Host) -> None:
+        with pytest.raises(SiteError, match="ends just now: run this again when it has ended"):
+            supervisor.Supervisor(leaving.prefix.socket).programs()
+        (leaving.prefix.path / "gate").touch()
+
+    @pytest.mark.parametrize("verb", ["start", "restart"])
+    def test_a_start_waits_and_begins_anew(self, leaving: Host, verb: str) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(leaving.command, "service", "collectd", verb)
+            (leaving.prefix.path / "gate").touch()
+            done = checked(starting)
+        assert done.returncode == 0, done.stderr
+        assert copies(leaving) == {"collectd": 1}
+        assert daemons(leaving) == 1
+
+    def test_a_stop_waits(self, leaving: Host) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(leaving.command, "service", "collectd", "stop")
+            (leaving.prefix.path / "gate").touch()
+            assert checked(stopping).returncode == 0
+        assert copies(leaving) == {}
 
 
 @pytest.fixture

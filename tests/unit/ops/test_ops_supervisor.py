@@ -85,15 +85,59 @@ def test_a_program_that_is_gone_is_unknown() -> None:
 
 
 def test_another_fault_is_not_swallowed() -> None:
-    spoken, _ = speaking(getProcessInfo=Fault(Faults.SHUTDOWN_STATE, "SHUTDOWN_STATE"))
+    spoken, _ = speaking(getProcessInfo=Fault(Faults.FAILED, "FAILED"))
     with pytest.raises(Fault):
         spoken.program("web")
 
 
-@pytest.mark.parametrize(("code", "answers"), [(1, True), (2, True), (0, True), (-1, False)])
-def test_answers(code: int, answers: bool) -> None:
-    spoken, _ = speaking(getState={"statecode": code, "statename": "X"})
-    assert spoken.answers() is answers
+def test_answers() -> None:
+    spoken, _ = speaking(getState={"statecode": 1, "statename": "RUNNING"})
+    assert spoken.answers()
+    assert not spoken.is_ending()
+
+
+ENDING = Fault(Faults.SHUTDOWN_STATE, "SHUTDOWN_STATE")
+
+
+def test_one_that_ends_does_not_answer() -> None:
+    spoken, _ = speaking(getState=ENDING)
+    assert not spoken.answers()
+    assert spoken.is_ending()
+
+
+@pytest.mark.parametrize("error", [Fault(Faults.FAILED, "FAILED"), ConnectionRefusedError(111, "Connection refused")])
+def test_another_refusal_is_not_an_end(error: Exception) -> None:
+    spoken, _ = speaking(getState=error)
+    assert not spoken.is_ending()
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("getAllProcessInfo", Supervisor.programs),
+        ("getProcessInfo", lambda spoken: spoken.program("web")),
+        ("startProcess", lambda spoken: spoken.start("web")),
+        ("stopProcess", lambda spoken: spoken.stop("web")),
+        ("reloadConfig", Supervisor.reread),
+        ("addProcessGroup", lambda spoken: spoken.add("web")),
+    ],
+)
+def test_what_is_asked_of_one_that_ends(method: str, call: Callable[[Supervisor], object]) -> None:
+    spoken, _ = speaking(**{method: ENDING})
+    with pytest.raises(SiteError, match=r"supervisord on /site/var/run/supervisor.sock ends just now: run this again"):
+        call(spoken)
+
+
+def test_the_end_of_one_that_ends_is_not_asked_for_again() -> None:
+    spoken, proxy = speaking(getState=ENDING)
+    spoken.shutdown()
+    assert proxy.calls == [("getState",)]
+
+
+def test_the_end_is_asked_for() -> None:
+    spoken, proxy = speaking(getState={"statecode": 1}, shutdown=True)
+    spoken.shutdown()
+    assert ("shutdown",) in proxy.calls
 
 
 @pytest.mark.parametrize(
@@ -131,7 +175,7 @@ def test_a_start_that_is_told_by_the_state_later(fault: int) -> None:
     assert len(proxy.calls) == 1
 
 
-@pytest.mark.parametrize("fault", [Faults.NO_FILE, Faults.NOT_EXECUTABLE, Faults.BAD_NAME, Faults.SHUTDOWN_STATE])
+@pytest.mark.parametrize("fault", [Faults.NO_FILE, Faults.NOT_EXECUTABLE, Faults.BAD_NAME])
 def test_a_start_that_cannot_be(fault: int) -> None:
     spoken, _ = speaking(startProcess=Fault(fault, "NO_FILE: /nowhere"))
     with pytest.raises(SiteError, match="web: supervisord refuses: NO_FILE: /nowhere"):
@@ -161,7 +205,6 @@ def test_reread_of_a_wrong_file() -> None:
     [
         ("addProcessGroup", Faults.ALREADY_ADDED, lambda spoken: spoken.add("web")),
         ("removeProcessGroup", Faults.BAD_NAME, lambda spoken: spoken.remove("web")),
-        ("shutdown", Faults.SHUTDOWN_STATE, lambda spoken: spoken.shutdown()),
     ],
 )
 def test_what_is_so_already_is_fine(method: str, fine: int, call: Callable[[Supervisor], None]) -> None:
