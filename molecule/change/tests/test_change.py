@@ -176,6 +176,6 @@ def test_the_end_leaves_what_is_documented(hosts: dict[str, Any]) -> None:
 def test_the_host_becomes_a_site_again_and_no_secret_is_shown(hosts: dict[str, Any], secrets: dict[str, Any]) -> None:
     output = plays.succeed("site.yml", "-vvv", "--diff")
     assert set(site.programs(hosts["site1"]).values()) == {"RUNNING"}
-    assert len(output) > 100_000, "it did not tell much"
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in output, "what modules were given is not in it"
     shown = [name for name, value in site.secrets_of(secrets).items() if value.splitlines()[0] in output]
     assert shown == []

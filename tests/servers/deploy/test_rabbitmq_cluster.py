@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from loading import load
+from plugin_loader import load
 from servers import HOST, RabbitMQ, eventually, free_port, locate
 
 from canopsis.errors import TransportError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loading import load
+from plugin_loader import load
 from servers import HOST, MongoDB, Server, eventually
 
 from canopsis.ops import wait

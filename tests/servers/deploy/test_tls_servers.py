@@ -17,7 +17,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-from loading import load
+from plugin_loader import load
 from pymongo.errors import PyMongoError
 from servers import HOST, MongoDB, RabbitMQ
 

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
-import ansible.module_utils
 import pytest
-
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
-ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
-
-
-def load(kind: str, name: str) -> ModuleType:
-    """Return the plugin ``name`` of ``plugins/kind``."""
-    spec = importlib.util.spec_from_file_location(f"tested_{kind}_{name}", PLUGINS / kind / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from plugin_loader import load
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import ansible.module_utils
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
 
 
