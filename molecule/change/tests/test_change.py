@@ -150,15 +150,10 @@ def test_a_killed_supervisord_comes_back_with_all_it_ran(hosts: dict[str, Any]) 
 
 def test_collectd_goes_on_after_the_broker_died(hosts: dict[str, Any]) -> None:
     host = hosts["site1"]
-
-    def newest() -> float:
-        points = site.ask(host, "metrics/resource:site1/load/load-shortterm")["data"]
-        return float(points[-1][0]) if points else 0.0
-
-    site.eventually(lambda: newest() > 0, True)
+    site.eventually(lambda: site.newest_load(host, "site1") > 0, True)
     host.check_output("pkill -9 -u canopsis beam.smp")
     died = float(host.check_output("date +%s"))
-    site.eventually(lambda: newest() > died, True, 120)
+    site.eventually(lambda: site.newest_load(host, "site1") > died, True, 120)
 
 
 def test_the_end_leaves_what_is_documented(hosts: dict[str, Any]) -> None:

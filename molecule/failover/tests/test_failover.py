@@ -7,9 +7,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import outside
 import pytest
 import site_hosts as site
 
@@ -18,6 +20,8 @@ POSTER = Path(__file__).with_name("poster.py")
 EVENTS = 10_000
 SECONDS = 15
 FROZEN = 40
+CUT_OFF = 90
+"""Longer than the minute after which brokers give up one another."""
 DOUBLED = """
 sum(
     len(steps) - len(set(steps))
@@ -42,9 +46,9 @@ def primary(hosts: dict[str, Any], secret: str) -> str:
     return next(member.partition(":")[0] for member, state in states.items() if state == "PRIMARY")
 
 
-def kill(program: str) -> Callable[[Any], None]:
-    """Return what kills a program of the site at once."""
-    return lambda host: host.check_output(f"pkill -9 -u canopsis {program}")
+def kill(host: Any, program: str) -> None:
+    """Kill a program of the site at once."""
+    host.check_output(f"pkill -9 -u canopsis {program}")
 
 
 def freeze(host: Any) -> None:
@@ -62,36 +66,66 @@ def post(host: Any, run: str, key: str, through: list[str]) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class Case:
+    """The scenario's hosts with what the tests ask them by."""
+
+    hosts: dict[str, Any]
+    inits: dict[str, int]
+    key: str
+    password: str
+
+    def leader(self) -> str:
+        return leader(self.hosts)
+
+    def primary(self) -> str:
+        return primary(self.hosts, self.password)
+
+    def stands(self, run: str, victim: str, strike: Callable[[], None]) -> None:
+        """Strike while events are posted through the other hosts: each becomes visible, none changes an alarm twice."""
+        through = [name for name in ALL if name != victim]
+        seen = self.hosts[through[0]]
+        with ThreadPoolExecutor(1) as pool:
+            posting = pool.submit(post, seen, run, self.key, through)
+            threading.Event().wait(SECONDS / 5)
+            strike()
+            said = posting.result()
+        assert said["sent"] == EVENTS, said
+        site.eventually(lambda: site.ask(seen, f"events?connector={run}&limit=0")["total"], EVENTS, 180)
+        assert site.ask(seen, f"alarms?connector={run}&show=all&limit=0")["total"] >= 50
+        assert site.database(seen, self.password, DOUBLED % run) == 0
+
+
 @pytest.fixture
-def victim(request: pytest.FixtureRequest, hosts: dict[str, Any], secret: str) -> str:
-    """Return the host that is struck."""
-    return leader(hosts) if request.param == "leader" else primary(hosts, secret)
+def case(hosts: dict[str, Any], inits: dict[str, int], secrets: dict[str, Any]) -> Case:
+    """Return the hosts as a case."""
+    return Case(hosts, inits, secrets["webserver_admin_authkey"], secrets["mongodb_admin_password"])
 
 
-@pytest.mark.parametrize(
-    ("run", "victim", "strike"),
-    [
-        ("broker", "leader", kill("beam.smp")),
-        ("database", "primary", kill("mongod")),
-        ("frozen", "leader", freeze),
-    ],
-    indirect=["victim"],
-    ids=["the broker that leads is killed", "the primary is killed", "a whole host hangs"],
-)
-def test_nothing_is_lost_and_nothing_doubled(
-    hosts: dict[str, Any], secrets: dict[str, Any], run: str, victim: str, strike: Callable[[Any], None]
-) -> None:
-    through = [name for name in ALL if name != victim]
-    with ThreadPoolExecutor(1) as pool:
-        posting = pool.submit(post, hosts[through[0]], run, secrets["webserver_admin_authkey"], through)
-        threading.Event().wait(SECONDS / 5)
-        strike(hosts[victim])
-        said = posting.result()
-    assert said["sent"] == EVENTS, said
-    seen = hosts[through[0]]
-    site.eventually(lambda: site.ask(seen, f"events?connector={run}&limit=0")["total"], EVENTS, 180)
-    assert site.ask(seen, f"alarms?connector={run}&show=all&limit=0")["total"] >= 50
-    assert site.database(seen, secrets["mongodb_admin_password"], DOUBLED % run) == 0
+def test_the_broker_that_leads_is_killed(case: Case) -> None:
+    victim = case.leader()
+    case.stands("broker", victim, lambda: kill(case.hosts[victim], "beam.smp"))
+
+
+def test_the_primary_is_killed(case: Case) -> None:
+    victim = case.primary()
+    case.stands("database", victim, lambda: kill(case.hosts[victim], "mongod"))
+
+
+def test_a_whole_host_hangs(case: Case) -> None:
+    victim = case.leader()
+    case.stands("frozen", victim, lambda: freeze(case.hosts[victim]))
+
+
+def test_a_whole_host_is_cut_off(case: Case) -> None:
+    victim = case.leader()
+    others = [site.address(host) for name, host in case.hosts.items() if name != victim]
+
+    def cut_off() -> None:
+        with outside.apart(case.inits[victim], others):
+            threading.Event().wait(CUT_OFF)
+
+    case.stands("apart", victim, cut_off)
 
 
 def test_the_site_is_whole_again(hosts: dict[str, Any], secret: str) -> None:
@@ -100,3 +134,13 @@ def test_the_site_is_whole_again(hosts: dict[str, Any], secret: str) -> None:
         site.eventually(lambda: sorted(site.members(host, secret).values()), well, 120)  # noqa: B023 - called at once
         site.eventually(lambda: len(site.brokers(host)), 3, 120)  # noqa: B023 - called at once
         site.eventually(lambda: set(site.programs(host).values()), {"RUNNING"}, 120)  # noqa: B023 - called at once
+
+
+def test_collectd_goes_on_through_another_broker(hosts: dict[str, Any]) -> None:
+    host, other = hosts["site1"], hosts["site2"]
+    site.service(host, "rabbitmq-server", "stop")
+    stopped = float(host.check_output("date +%s"))
+    site.eventually(lambda: site.newest_load(other, "site1") > stopped, True, 120)
+    assert site.programs(host)["rabbitmq-server"] == "STOPPED"
+    site.service(host, "rabbitmq-server", "start")
+    site.eventually(lambda: len(site.brokers(other)), 3, 120)

@@ -23,7 +23,7 @@ CONNECT = "import socket as s, sys; sys.exit(s.socket().connect_ex(('{address}',
 
 def test_the_way_out_is_cut(hosts: dict[str, Any], inits: dict[str, int]) -> None:
     """Where there are no name servers either, hosts know each other by their own files."""
-    addresses = {name: host.check_output("hostname -I").split()[0] for name, host in hosts.items()}
+    addresses = {name: site.address(host) for name, host in hosts.items()}
     for name, host in hosts.items():
         others = {other: address for other, address in addresses.items() if other != name}
         lines = "".join(f"{address} {other}\\n" for other, address in others.items())

@@ -9,6 +9,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,29 @@ def tried(init: int) -> int:
     listing = ("--wait", "--verbose", "--exact", "--numeric", "--list", ELSEWHERE)
     shown = (enter(init, "net", each, *listing).splitlines()[2:] for each in FIREWALLS)
     return sum(int(line.split()[0]) for lines in shown for line in lines)
+
+
+# --- cut off from its neighbours ----------------------------------------------------------------
+
+
+def between(change: str, strangers: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the rules by which nothing goes to ``strangers`` or comes from them, and nobody is told."""
+    for address in strangers:
+        yield (change, "OUTPUT", "--destination", address, "--jump", "DROP")
+        yield (change, "INPUT", "--source", address, "--jump", "DROP")
+
+
+@contextmanager
+def apart(init: int, strangers: Iterable[str]) -> Iterator[None]:
+    """Keep a host apart from the addresses ``strangers``: packets vanish, as behind a broken switch."""
+    strangers = tuple(strangers)
+    for rule in between("--append", strangers):
+        enter(init, "net", "iptables", "--wait", *rule)
+    try:
+        yield
+    finally:
+        for rule in between("--delete", strangers):
+            enter(init, "net", "iptables", "--wait", *rule)
 
 
 # --- file systems -------------------------------------------------------------------------------

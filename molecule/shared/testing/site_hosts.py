@@ -112,6 +112,11 @@ def service(host: Any, *words: str) -> str:
     return as_user(host, f"{PREFIX}/bin/service {' '.join(words)}")
 
 
+def address(host: Any) -> str:
+    """Return the address by which the other hosts reach ``host``."""
+    return str(host.check_output("hostname -I")).split()[0]
+
+
 def wipe(host: Any, *paths: str) -> None:
     """Stop everything of the site and delete ``paths``, as a new disk would."""
     done = host.run(f"systemctl stop canopsis; pkill -9 -u canopsis; rm -rf {' '.join(paths)}")
@@ -121,6 +126,12 @@ def wipe(host: Any, *paths: str) -> None:
 def ask(host: Any, path: str) -> Any:
     """Return the answer of the API on ``host`` to a GET of ``path`` below /api/v1."""
     return json.loads(as_user(host, f"{PREFIX}/bin/canopsis api GET '/api/v1/{path}'"))
+
+
+def newest_load(host: Any, component: str) -> float:
+    """Return when the newest load of ``component`` was, in seconds, as ``host`` knows it; 0 without one."""
+    points = ask(host, f"metrics/resource:{component}/load/load-shortterm")["data"]
+    return float(points[-1][0]) if points else 0.0
 
 
 def queues(host: Any) -> dict[str, set[str]]:
