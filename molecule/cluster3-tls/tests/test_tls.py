@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import plays
 import pytest
 import site_hosts as site
+from posting import Posting
 
 ALL = ("site1", "site2", "site3")
 PORTS = {"API": 8082, "broker": 5672, "database": 27017}
@@ -67,12 +70,24 @@ def test_a_step_too_early_is_refused(hosts: dict[str, Any]) -> None:
     assert site.health(hosts["site1"], "site1") == "200"
 
 
+def posted_meanwhile(hosts: dict[str, Any], key: str, run: str, work: Callable[[], object]) -> None:
+    """Do the work while events are posted through all hosts in turn: none waits for a minute, each becomes visible."""
+    posting = Posting(hosts["site1"], run, key, ALL, every=0.5)
+    said = posting.during(work)
+    sys.stdout.write(f"while {run}: {said}\n")
+    assert said["sent"] > 0
+    posting.becomes_visible(hosts["site2"], said["sent"])
+
+
 @pytest.mark.parametrize("step", ["trust", "sign", "retire"])
-def test_the_authority_is_replaced_in_steps(hosts: dict[str, Any], secret: str, step: str) -> None:
+def test_the_authority_is_replaced_in_steps(
+    hosts: dict[str, Any], secrets: dict[str, Any], secret: str, step: str
+) -> None:
+    key = secrets["webserver_admin_authkey"]
     if step == "trust":
         assert hosts["site1"].run(f"cp {site.AUTHORITIES} {OLD}").rc == 0
     before = certificates(hosts, "host.pem")
-    plays.succeed("site.yml", "-e", f"tls_ca_step={step}")
+    posted_meanwhile(hosts, key, step, lambda: plays.succeed("site.yml", "-e", f"tls_ca_step={step}"))
     changed = {name for name, digest in certificates(hosts, "host.pem").items() if digest != before[name]}
     assert changed == (set(ALL) if step == "sign" else set())
     for name in ALL:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import outside
 import pytest
 import site_hosts as site
+from posting import Posting
 
 ALL = ("site1", "site2", "site3")
-POSTER = Path(__file__).with_name("poster.py")
+BATCHES = 200
 EVENTS = 10_000
 SECONDS = 15
 FROZEN = 40
@@ -58,14 +58,6 @@ def freeze(host: Any) -> None:
     host.check_output("pkill -CONT -u canopsis")
 
 
-def post(host: Any, run: str, key: str, through: list[str]) -> dict[str, Any]:
-    words = " ".join([run, key, str(SECONDS), *through])
-    done = host.run(f"python3 - {words} <<'END-OF-SCRIPT'\n{POSTER.read_text()}\nEND-OF-SCRIPT\n")
-    assert done.rc == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 @dataclass(frozen=True)
 class Case:
     """The scenario's hosts with what the tests ask them by."""
@@ -85,13 +77,16 @@ class Case:
         """Strike while events are posted through the other hosts: each becomes visible, none changes an alarm twice."""
         through = [name for name in ALL if name != victim]
         seen = self.hosts[through[0]]
-        with ThreadPoolExecutor(1) as pool:
-            posting = pool.submit(post, seen, run, self.key, through)
+        posting = Posting(seen, run, self.key, through, SECONDS / BATCHES, BATCHES)
+
+        def strike_in_the_middle() -> None:
             threading.Event().wait(SECONDS / 5)
             strike()
-            said = posting.result()
+
+        said = posting.during(strike_in_the_middle)
+        sys.stdout.write(f"{run}: {said}\n")
         assert said["sent"] == EVENTS, said
-        site.eventually(lambda: site.ask(seen, f"events?connector={run}&limit=0")["total"], EVENTS, 180)
+        posting.becomes_visible(seen, EVENTS)
         assert site.ask(seen, f"alarms?connector={run}&show=all&limit=0")["total"] >= 50
         assert site.database(seen, self.password, DOUBLED % run) == 0
 
