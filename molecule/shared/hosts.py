@@ -6,6 +6,7 @@ CANOPSIS_TEST_ENGINE (podman or docker), CANOPSIS_TEST_IMAGE, CANOPSIS_TEST_CACH
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -138,12 +139,21 @@ def trust() -> dict[str, str]:
     return {folder: folder for folder in folders if Path(folder).exists()}
 
 
+def pins() -> str:
+    """Return what changes with anything that says what is in a bundle."""
+    files = [path for path in sorted((ROOT / "packages").rglob("*")) if path.is_file()]
+    files += [ROOT / "requirements" / f"{name}.txt" for name in ("build", "deploy", "runtime")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
 def make_bundle(engine: str, image: str, release: str) -> Path:
-    """Return the bundle of packages for ``release``, fetched once in a container of the image itself."""
-    bundle = Path(os.environ.get("CANOPSIS_TEST_BUNDLE") or CACHE / f"bundle-{release}.tar")
+    """Return the bundle of packages for ``release``, fetched in a container of the image whenever their pins change."""
+    bundle = Path(os.environ.get("CANOPSIS_TEST_BUNDLE") or CACHE / f"bundle-{release}-{pins()}.tar")
     if bundle.exists():
         return bundle
     CACHE.mkdir(parents=True, exist_ok=True)
+    for older in CACHE.glob(f"bundle-{release}*.tar"):
+        older.unlink()
     settings = pip_settings() | {name: value for name, value in os.environ.items() if name.startswith("SSL_")}
     mounts = {path: path for path in paths_of(settings.values()) if not path.startswith("/etc/ssl/certs")} | trust()
     command = [engine, "run", "--rm", "--network", "host"]
