@@ -125,3 +125,14 @@ def test_a_node_with_less_than_a_quarter_of_the_floor_free_is_refused(hosts: dic
     assert lacking(line, "site3", "4.0 GB free", "on /srv", "5 GB free for a database that is there") == [], line
     assert lacking(line, "preflight_disk_running_gb") == [], line
     assert site.difference(before, site.fingerprint(hosts["site3"])) == []
+
+
+def test_a_disk_mounted_where_the_data_will_be(hosts: dict[str, Any], inits: dict[str, int], tmp_path: Path) -> None:
+    """The prefix is there before the user is, and is root's."""
+    host, alone = hosts["site1"], plays.other_inventory(tmp_path, ["site1"])
+    outside.mount(inits["site1"], SIZE, DATA)
+    assert host.file(DATA).user == "root"
+    plays.succeed("site.yml", *FLOOR, of=alone)
+    assert host.file(f"{DATA}/WiredTiger").user == "canopsis"
+    assert host.check_output(f"stat --format %m {DATA}/WiredTiger") == DATA
+    assert plays.changes(plays.succeed("site.yml", *FLOOR, of=alone)) == {"localhost": 0, "site1": 0}
