@@ -169,11 +169,19 @@ def alarms(host: Any, prefix: str) -> int:
 
 
 def eventually(probe: Callable[[], Any], wanted: Any, seconds: float = 60.0) -> None:
-    """Return when ``probe`` gives ``wanted``. Raises AssertionError after ``seconds``."""
+    """Return when ``probe`` gives ``wanted``, whatever it asserts before. Raises AssertionError after ``seconds``."""
     pause, end = threading.Event(), time.monotonic() + seconds
-    while (found := probe()) != wanted:
+    while (found := answer(probe)) != wanted:
         assert time.monotonic() < end, f"still {found}, not {wanted}, after {seconds} s"
         pause.wait(0.5)
+
+
+def answer(probe: Callable[[], Any]) -> Any:
+    """Return what ``probe`` gives, or its AssertionError."""
+    try:
+        return probe()
+    except AssertionError as error:
+        return error
 
 
 def health(host: Any, name: str) -> str:
