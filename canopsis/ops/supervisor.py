@@ -151,8 +151,11 @@ class Supervisor:
 
     def shutdown(self) -> None:
         """Have supervisord stop every program and end, without waiting."""
-        if not self.is_ending():
-            self.call("shutdown")
+        try:
+            self._exchange("shutdown")
+        except Fault as fault:
+            if fault.faultCode != Faults.SHUTDOWN_STATE:
+                raise SiteError(f"supervisord on {self._path} refuses to end: {fault.faultString}") from fault
 
     def wait(self, name: str, states: frozenset[str], timeout: float) -> Program:
         """Return ``name`` once its state is among ``states``, or as it is after ``timeout`` seconds."""

@@ -128,16 +128,17 @@ def test_what_is_asked_of_one_that_ends(method: str, call: Callable[[Supervisor]
         call(spoken)
 
 
-def test_the_end_of_one_that_ends_is_not_asked_for_again() -> None:
-    spoken, proxy = speaking(getState=ENDING)
+@pytest.mark.parametrize("answer", [True, ENDING])
+def test_the_end_is_asked_for(answer: object) -> None:
+    spoken, proxy = speaking(shutdown=answer)
     spoken.shutdown()
-    assert proxy.calls == [("getState",)]
+    assert proxy.calls == [("shutdown",)]
 
 
-def test_the_end_is_asked_for() -> None:
-    spoken, proxy = speaking(getState={"statecode": 1}, shutdown=True)
-    spoken.shutdown()
-    assert ("shutdown",) in proxy.calls
+def test_an_end_that_is_refused() -> None:
+    spoken, _ = speaking(shutdown=Fault(Faults.FAILED, "FAILED"))
+    with pytest.raises(SiteError, match=r"supervisor\.sock refuses to end: FAILED"):
+        spoken.shutdown()
 
 
 @pytest.mark.parametrize(
