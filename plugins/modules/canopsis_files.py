@@ -151,6 +151,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {"changed": bool(changed), "paths": changed, "diff": shown + differences(steps, found)}
 
 
+def told(error: OSError) -> str:
+    """Return what to tell of a path that cannot be written."""
+    return f"{error.filename}: {error.strerror}; look at owner and mode of it and of {Path(error.filename).parent}"
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
@@ -159,7 +164,7 @@ def main() -> None:
     except ValueError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}; look at owner and mode of {module.params['root']}")
+        module.fail_json(msg=told(error))
 
 
 if __name__ == "__main__":

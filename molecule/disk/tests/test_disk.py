@@ -132,6 +132,7 @@ def test_a_disk_mounted_where_the_data_will_be(hosts: dict[str, Any], inits: dic
     host, alone = hosts["site1"], plays.other_inventory(tmp_path, ["site1"])
     outside.mount(inits["site1"], SIZE, DATA)
     assert host.file(DATA).user == "root"
+    plays.succeed("site.yml", "--check", *FLOOR, of=alone)
     plays.succeed("site.yml", *FLOOR, of=alone)
     assert host.file(f"{DATA}/WiredTiger").user == "canopsis"
     assert host.check_output(f"stat --format %m {DATA}/WiredTiger") == DATA

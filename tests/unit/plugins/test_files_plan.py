@@ -135,3 +135,15 @@ def test_run_replaces_a_read_only_file_and_prunes(module_of: Callable[[str], Mod
     assert result["paths"] == ["etc/key", "etc/old.conf"]
     assert (tmp_path / "etc/key").read_text() == "other\n"
     assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["a.conf", "key"]
+
+
+def test_a_path_that_cannot_be_made_is_told_with_its_folder(
+    module_of: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    files = module_of("canopsis_files")
+    (tmp_path / "var").write_text("a file where a folder should be")
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        files.make_directories(tmp_path, [("var/cache", 0o755)])
+    assert files.told(caught.value) == (
+        f"{tmp_path}/var/cache: Not a directory; look at owner and mode of it and of {tmp_path}/var"
+    )
