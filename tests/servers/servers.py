@@ -161,6 +161,8 @@ class Server:
     def pause(self) -> None:
         """Freeze the server: it holds its connections and says nothing."""
         self._signal_all(signal.SIGSTOP)
+        # On a busy host a thread may still answer a question after the signal was sent.
+        assert wait.until(lambda: all(frozen(pid) for pid in self.pids()), 20)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
@@ -190,6 +192,15 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
         wait.until(lambda: not listening(self.port), 20)
         self.process = None
+
+
+def frozen(pid: int) -> bool:
+    """Whether every thread of a process has stopped."""
+    try:
+        states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # one of them ended just now
+    return all(state in "TtZX" for state in states)
 
 
 @dataclass
