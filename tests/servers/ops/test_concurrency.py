@@ -232,20 +232,26 @@ class TestLeaving:
 
     @pytest.mark.parametrize("verb", ["start", "restart"])
     def test_a_start_waits_and_begins_anew(self, leaving: Host, verb: str) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            starting = pool.submit(leaving.command, "service", "collectd", verb)
-            (leaving.prefix.path / "gate").touch()
-            done = checked(starting)
-        assert done.returncode == 0, done.stderr
+        code, errors = released(leaving, verb)
+        assert code == 0, errors
         assert copies(leaving) == {"collectd": 1}
         assert daemons(leaving) == 1
 
     def test_a_stop_waits(self, leaving: Host) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            stopping = pool.submit(leaving.command, "service", "collectd", "stop")
-            (leaving.prefix.path / "gate").touch()
-            assert checked(stopping).returncode == 0
+        code, errors = released(leaving, "stop")
+        assert code == 0, errors
         assert copies(leaving) == {}
+
+
+def released(host: Host, verb: str) -> tuple[int, str]:
+    """Give a command to a host that leaves; let it go once the command waits. Return its exit code and errors."""
+    with host.begin("service", "collectd", verb) as process:
+        assert process.stdout.readline().startswith("waiting for supervisord (pid ")
+        assert process.poll() is None
+        (host.prefix.path / "gate").touch()
+        _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    return process.returncode, errors
 
 
 @pytest.fixture
