@@ -151,8 +151,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {"changed": bool(changed), "paths": changed, "diff": shown + differences(steps, found)}
 
 
-def told(error: OSError) -> str:
-    """Return what to tell of a path that cannot be written."""
+def told(error: OSError, root: str) -> str:
+    """Return what to tell of a path below ``root`` that cannot be written; a full disk does not say which."""
+    if error.filename is None:
+        return f"{root}: {error.strerror}"
     return f"{error.filename}: {error.strerror}; look at owner and mode of it and of {Path(error.filename).parent}"
 
 
@@ -164,7 +166,7 @@ def main() -> None:
     except ValueError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=told(error))
+        module.fail_json(msg=told(error, module.params["root"]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -144,6 +145,11 @@ def test_a_path_that_cannot_be_made_is_told_with_its_folder(
     (tmp_path / "var").write_text("a file where a folder should be")
     with pytest.raises(OSError, match="Not a directory") as caught:
         files.make_directories(tmp_path, [("var/cache", 0o755)])
-    assert files.told(caught.value) == (
+    assert files.told(caught.value, str(tmp_path)) == (
         f"{tmp_path}/var/cache: Not a directory; look at owner and mode of it and of {tmp_path}/var"
     )
+
+
+def test_a_full_disk_is_told_with_the_prefix(module_of: Callable[[str], ModuleType]) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+    assert module_of("canopsis_files").told(error, "/site") == "/site: No space left on device"
