@@ -30,6 +30,7 @@ _KEEPER = "canopsis.cli.keeper"
 _LONGEST_SOCKET = 107
 _LONGEST_STOP = 300.0
 _PATIENCE = 30.0
+_KEEPER_PATIENCE = 5.0
 
 
 def answers(prefix: Prefix) -> bool:
@@ -71,15 +72,16 @@ def shutdown(prefix: Prefix, say: Say) -> bool:
     with _lock(prefix, say):
         # One that waits to bring a killed supervisord back must not do so now.
         processes.end([keeper.pid for keeper in keepers(prefix)], signal.SIGTERM, _PATIENCE)
-        found = running(prefix)
+        there = running(prefix) is not None
         settle(prefix, say)
-        if found is not None and answers(prefix):
+        if answers(prefix):
             say("stopping supervisord")
             Supervisor(prefix.socket).shutdown()
-        if found is not None and not processes.await_end(found.pid, _LONGEST_STOP):
-            raise SiteError(f"supervisord (pid {found.pid}) does not end; see {_log(prefix)}")
+        stuck = _await_end(prefix)
+        if stuck is not None:
+            raise SiteError(f"supervisord (pid {stuck.pid}) does not end; see {_log(prefix)}")
         left = orphans.end(prefix, programs.read_all(prefix), say)
-        return found is not None or bool(left)
+        return there or bool(left)
 
 
 def settle(prefix: Prefix, say: Say) -> None:
@@ -96,7 +98,16 @@ def hanging(prefix: Prefix) -> int:
 
 def running(prefix: Prefix) -> Process | None:
     """Return the process of the supervisord of ``prefix``."""
-    return next((p for p in processes.all_processes() if _serves(p, prefix)), None)
+    return next(iter(all_running(prefix)), None)
+
+
+def all_running(prefix: Prefix) -> list[Process]:
+    """Return the processes that are a supervisord of ``prefix``: more than one would be a fault.
+
+    A child of one that is about to become a program looks like it for a moment; it is left out.
+    """
+    alike = {p.pid: p for p in processes.all_processes() if _serves(p, prefix)}
+    return [p for p in alike.values() if p.parent not in alike]
 
 
 def keepers(prefix: Prefix) -> list[Process]:
@@ -128,14 +139,22 @@ def _await_earlier(prefix: Prefix, say: Say) -> None:
     if found is None:
         return
     say(f"waiting for supervisord (pid {found.pid}), which starts or ends just now")
-    until(lambda: answers(prefix) or processes.await_end(found.pid, 0.0), _PATIENCE)
+    # Its process is looked for each time: a last child of a dead one becomes a program meanwhile.
+    until(lambda: answers(prefix) or running(prefix) is None, _PATIENCE)
     if Supervisor(prefix.socket).is_ending():
-        processes.await_end(found.pid, _LONGEST_STOP)
-    if not answers(prefix) and not processes.await_end(found.pid, 0.0):
+        _await_end(prefix)
+    silent = hanging(prefix)
+    if silent:
         raise SiteError(
-            f"supervisord (pid {found.pid}) runs but does not answer on {prefix.socket}; see {_log(prefix)}; "
-            f"end it with: kill -9 {found.pid}, and run this again: what it runs is stopped cleanly then"
+            f"supervisord (pid {silent}) runs but does not answer on {prefix.socket}; see {_log(prefix)}; "
+            f"end it with: kill -9 {silent}, and run this again: what it runs is stopped cleanly then"
         )
+
+
+def _await_end(prefix: Prefix) -> Process | None:
+    """Wait for the end of supervisord; return the one that does not end."""
+    until(lambda: running(prefix) is None, _LONGEST_STOP)
+    return running(prefix)
 
 
 def _launch(prefix: Prefix, *, everything: bool) -> None:
@@ -160,6 +179,8 @@ def _spawn_keeper(prefix: Prefix) -> None:
             stderr=log,
             check=True,
         )
+    # setsid ends before its child is the keeper; another command would find none, and start a second.
+    until(lambda: keepers(prefix), _KEEPER_PATIENCE)
 
 
 def _spawn(prefix: Prefix, output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from canopsis.ops import daemon, orphans, processes
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.supervisor import Supervisor
+from canopsis.ops.wait import until
 
 PORT = 21300
 
@@ -77,11 +78,20 @@ class Host:
         return self.write(f"etc/{folder}/{name.removeprefix('engine-')}.conf", "\n".join(lines) + "\n")
 
     def pids(self) -> dict[str, list[int]]:
-        """Return the processes of the host by program, whoever is their parent."""
+        """Return the processes of the host by program, whoever is their parent.
+
+        supervisord calls a program RUNNING from its fork on; it is looked for once it is the program.
+        """
+        until(lambda: not self._forked(), 10)
         found: dict[str, list[int]] = {}
         for process in orphans.find(self.prefix).values():
             found.setdefault(process.environment[orphans.PROCESS_NAME], []).append(process.pid)
         return found
+
+    def _forked(self) -> list[int]:
+        """Return the processes that supervisord has forked and that are still its like."""
+        alike = {p.pid for p in processes.all_processes() if daemon._serves(p, self.prefix)}
+        return sorted(alike - {p.pid for p in daemon.all_running(self.prefix)})
 
     def supervisord(self) -> int:
         return Supervisor(self.prefix.socket).pid()

@@ -52,7 +52,7 @@ def checked(future: Future[Done]) -> Done:
 
 
 def daemons(host: Host) -> int:
-    return sum(1 for process in processes.all_processes() if daemon._serves(process, host.prefix))
+    return len(daemon.all_running(host.prefix))
 
 
 def copies(host: Host) -> dict[str, int]:

@@ -211,8 +211,7 @@ def test_two_starts_at_once_make_one_supervisord(site: Host) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(start, ("mongodb", "webserver", "rabbitmq-server", "webserver")))
-    daemons = [p for p in processes.all_processes() if daemon._serves(p, site.prefix)]
-    assert len(daemons) == 1
+    assert len(daemon.all_running(site.prefix)) == 1
     assert site.said.count("starting supervisord") == 1
     assert all(len(pids) == 1 for pids in site.pids().values())
 

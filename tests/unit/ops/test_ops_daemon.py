@@ -70,6 +70,24 @@ class TestServes:
         monkeypatch.setattr(processes, "all_processes", lambda: iter([process(1, "init")]))
         assert daemon.running(prefix) is None
 
+    def test_a_child_that_is_about_to_become_a_program(
+        self, prefix: Prefix, conf: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Process ids that began anew: the child's is the lower one. /proc/PID is looked at, so both are real.
+        command = ("supervisord", "-c", str(conf))
+        parent, child = Process(os.getpid(), 1, 0, 0, command), Process(os.getppid(), os.getpid(), 0, 0, command)
+        monkeypatch.setattr(processes, "all_processes", lambda: iter([child, parent]))
+        assert daemon.all_running(prefix) == [parent]
+
+    def test_a_child_that_its_parent_left(self, prefix: Prefix, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is no supervisord that hangs: it becomes a program in a moment, and is ended as one."""
+        child = process(os.getpid(), "supervisord", "-c", str(conf))
+        looks = iter([[child], [child]])
+        monkeypatch.setattr(processes, "all_processes", lambda: iter(next(looks, [])))
+        said: list[str] = []
+        daemon.settle(prefix, said.append)
+        assert said == [f"waiting for supervisord (pid {os.getpid()}), which starts or ends just now"]
+
 
 class TestRefused:
     def test_no_configuration(self, prefix: Prefix) -> None:
