@@ -273,12 +273,31 @@ remove_site() {
     [[ -d $PREFIX ]] || die "$PREFIX: no such folder; nothing to remove"
     refuse_foreign_folder
     [[ -e $(site_file) || -d $PREFIX/var/lib/packages || -e $PREFIX/supervisord.conf ]] || die "$PREFIX is no site of Canopsis: nothing removed"
+    refuse_mounted
     confirm_removal
     MADE_USER=$(recorded "$(site_file)" made_user)
     stop_site
-    if [[ $KEEP_DATA ]]; then keep_data; else delete_prefix && remove_user; fi
+    if [[ $KEEP_DATA ]]; then
+        keep_data
+    else
+        delete_prefix
+        remove_user
+    fi
     say "Removed ${KEEP_DATA:+all but the data of }$PREFIX"
 }
+
+# A disk can be emptied where it is mounted, but its mount point cannot be deleted: half a removal.
+refuse_mounted() {
+    local mount mounts
+    mapfile -t mounts < <(findmnt --list --noheadings --output TARGET)
+    for mount in "${mounts[@]}"; do
+        [[ $mount == "$PREFIX"/* ]] || continue
+        [[ ! $KEEP_DATA ]] || ! is_of_the_data "${mount#"$PREFIX"/}" || continue
+        die "a disk is mounted at $mount: nothing removed. Stop the site ($PREFIX/bin/hypcontrol stop), umount $mount, run this again; what is on the disk stays"
+    done
+}
+
+is_of_the_data() { [[ $1/ == var/lib/mongodb/* || $1/ == var/lib/rabbitmq/* || $1/ == var/backups/* || $1 == var || $1 == var/lib ]]; }
 
 confirm_removal() {
     local answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,42 @@ def test_data_are_kept_when_told(fake: Builder) -> None:
     fake.do("remove", "--keep-data")
     files = {str(path.relative_to(fake.prefix)) for path in fake.prefix.rglob("*") if path.is_file()}
     assert files == {"var/lib/mongodb/data", "var/lib/site.info", "etc/secrets.yml"}
+
+
+class TestMounted:
+    """A mount point cannot be deleted: told before anything is, not after half of it."""
+
+    def test_a_disk_inside_the_prefix(self, fake: Builder, tmp_path: Path) -> None:
+        disk, before = mounted(fake, tmp_path, "var/lib/mongodb"), tree(fake.prefix)
+        told = disk.fails("remove", "--yes")
+        assert f"a disk is mounted at {fake.prefix}/var/lib/mongodb: nothing removed" in told
+        assert f"umount {fake.prefix}/var/lib/mongodb" in told
+        assert tree(fake.prefix) == before
+
+    def test_the_disk_of_the_data_that_are_kept(self, fake: Builder, tmp_path: Path) -> None:
+        mounted(fake, tmp_path, "var/lib/mongodb").do("remove", "--keep-data")
+        assert not (fake.prefix / "opt").exists()
+        assert (fake.prefix / "var/lib/mongodb/data").exists()
+
+    def test_a_disk_of_what_is_not_kept(self, fake: Builder, tmp_path: Path) -> None:
+        before = tree(fake.prefix)
+        assert "a disk is mounted at" in mounted(fake, tmp_path, "var/log").fails("remove", "--keep-data")
+        assert tree(fake.prefix) == before
+
+    def test_a_disk_elsewhere(self, fake: Builder, tmp_path: Path) -> None:
+        """Of the prefix itself, and of a neighbour whose name begins like it."""
+        mounted(fake, tmp_path, "", "../site-2/var").do("remove", "--yes")
+        assert not fake.prefix.exists()
+
+
+def mounted(fake: Builder, tmp_path: Path, *paths: str) -> Builder:
+    """Return ``fake`` on a host whose findmnt tells of disks at ``paths`` of the prefix."""
+    tool = tmp_path / "tools/findmnt"
+    tool.parent.mkdir()
+    targets = "".join(f"{os.path.normpath(fake.prefix / path)}\\n" for path in paths)
+    tool.write_text(f"#!/bin/sh\nprintf '/\\n{targets}'\n")
+    tool.chmod(0o755)
+    return Builder(fake.checkout, fake.prefix, env={"PATH": f"{tool.parent}:{os.environ['PATH']}"})
 
 
 @pytest.mark.parametrize("words", [("--yes",), ("--keep-data",)], ids=" ".join)
