@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from servers import MongoDB, RabbitMQ
 
 from canopsis.store.client import Store
+
+# A shell has what it runs in the background ignore Ctrl-C, and our commands would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from building import copy_checkout
 from local_site import LocalSite, free_ports
 
 from canopsis.ops.prefix import Prefix
+
+# A shell has what it runs in the background ignore Ctrl-C, and our commands would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GIVEN = "CANOPSIS_TEST_SITE"
 """A site that is there already, for whoever works on these tests: it is used as it is and stays."""
