@@ -117,12 +117,15 @@ class Beats:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2.0)
+        self._release()
+        self._publishing.close()
+
+    def _release(self) -> None:
         try:
             for beating in self._beatings:
                 leases.release_beat(self._db, beating.engine.name, self._instance.id)
         except StoreError as error:
             _LOG.warning("the beats' leases end by themselves: %s", error)
-        self._publishing.close()
 
     def turn(self, now: float) -> None:
         """Do what is due at ``now`` (seconds, monotonic). Raises CanopsisError: the next turn comes anyway."""
@@ -172,3 +175,5 @@ class Beats:
             except Exception:  # noqa: BLE001 - a bug in one beat must not end all the others
                 _LOG.exception("a beat failed; the next one comes")
             self._stop.wait(min(1.0, *(beating.interval for beating in self._beatings)))
+        # A turn that took longer than its end waited for it may have taken a lease since.
+        self._release()

@@ -91,6 +91,9 @@ class Lease:
         self._changed.set()
         if self._thread.is_alive():
             self._thread.join(ANNOUNCE_SECONDS)
+        self._withdraw()
+
+    def _withdraw(self) -> None:
         try:
             leases.withdraw(self._db, self._instance.process, self._instance.host, self._instance.number)
         except StoreError as error:
@@ -106,3 +109,5 @@ class Lease:
                 _LOG.debug("announcing: %s", error)
             self._changed.wait(ANNOUNCE_SECONDS)
             self._changed.clear()
+        # An announcement that took longer than its end waited for it has put the lease back.
+        self._withdraw()

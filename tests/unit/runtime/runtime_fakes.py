@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from canopsis.core.event import AnyEvent, Check
 from canopsis.errors import StoreError
+from canopsis.runtime import beat, safe
 from canopsis.runtime.contract import Batch, Context, Effects, EngineKind, Input, Message, Outgoing, Registry
 from canopsis.store.operations import Writes
 from canopsis.transport.consumer import Delivery
@@ -113,6 +116,28 @@ class FakeWrite:
                 if problem := self.refuse(operation):
                     raise problem
         self.applied.append(writes)
+
+
+class Servers:
+    """The database as the modules of the runtime see it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.write = FakeWrite()
+        self.pings = 0
+        self.fail(self.write)
+        monkeypatch.setattr(safe.client, "ping", self._ping)
+        self.absent = 0
+
+    def fail(self, write: FakeWrite) -> None:
+        self.write = write
+        for module in (safe, beat):
+            self._patch.setattr(module.write, "apply", write.apply)
+
+    def _ping(self, _db: object) -> None:
+        self.pings += 1
+        if self.pings <= self.absent:
+            raise StoreError("still away")
 
 
 def check(component: str, **fields: Any) -> AnyEvent:

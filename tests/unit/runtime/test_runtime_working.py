@@ -1,11 +1,14 @@
-"""Safe writes, the runner's order, leases and beats, over handed-in servers."""
+"""Safe writes, the runner's order, what engines may read, over handed-in servers."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import time
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -13,21 +16,19 @@ from runtime_fakes import (
     NOW,
     FakeEngine,
     FakePublisher,
-    FakePublishing,
     FakeWrite,
+    Servers,
     check,
     delivery,
     forward,
     registry_of,
 )
 
-from canopsis.core.event import decode
 from canopsis.errors import Fenced, StoreError, TransportError
-from canopsis.runtime import beat, context, process, runner, safe, sharing
-from canopsis.runtime.beat import Beating, Beats
+from canopsis.runtime import context, process, runner
 from canopsis.runtime.context import StoreContext
-from canopsis.runtime.contract import Batch, Context, Dead, Effects, Outgoing, encode
-from canopsis.runtime.counters import Counters, Tally
+from canopsis.runtime.contract import Batch, Context, Dead, Effects, encode
+from canopsis.runtime.counters import Counters
 from canopsis.runtime.health import Health
 from canopsis.runtime.outbox import Outbox
 from canopsis.runtime.pipeline import Pipeline, Stage
@@ -51,33 +52,6 @@ CHAIN = ChainSettings(
     partitions=2,
 )
 WHO = Instance("worker", "host1", 1)
-
-
-class Servers:
-    """The database as the modules of the runtime see it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._patch = monkeypatch
-        self.write = FakeWrite()
-        self.pings = 0
-        self.fail(self.write)
-        monkeypatch.setattr(safe.client, "ping", self._ping)
-        self.absent = 0
-
-    def fail(self, write: FakeWrite) -> None:
-        self.write = write
-        for module in (safe, beat):
-            self._patch.setattr(module.write, "apply", write.apply)
-
-    def _ping(self, _db: object) -> None:
-        self.pings += 1
-        if self.pings <= self.absent:
-            raise StoreError("still away")
-
-
-@pytest.fixture
-def servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
-    return Servers(monkeypatch)
 
 
 def nothing() -> None:
@@ -152,6 +126,17 @@ class TestSafeStore:
         assert safe_store().write(writes, nothing) == []
         assert {name for applied in servers.write.applied for name in applied} == set(writes)
         assert servers.write.tries == 6
+
+    def test_alarms_that_are_written_are_not_written_again(self, servers: Servers) -> None:
+        """They would meet their own guard, and the batch would be called fenced."""
+        failures = [StoreError("away"), ValueError("code 121"), ValueError("code 121")]
+        servers.write.refuse = lambda op: failures.pop(0) if op.id == "event" and failures else None
+        writes: Writes = {"events": [Delete("event")], "alarms": [Delete("alarm")]}
+        bad = safe_store().write(writes, nothing)
+        assert bad is not None
+        assert [where for where, _ in bad] == ["events"]
+        assert servers.write.applied == [{"alarms": [Delete("alarm")]}]
+        assert set(writes) == {"events", "alarms"}, "what the runner holds is its own"
 
     def test_the_wait_is_said_and_its_end(self, servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
@@ -355,180 +340,6 @@ class FakeConsumer:
         self.said.append(f"-{queue}")
 
 
-class FakeLeases:
-    """``canopsis.store.leases`` in memory."""
-
-    def __init__(self) -> None:
-        self.living: list[str] = []
-        self.said: list[Any] = []
-        self.free = True
-        self.away = False
-
-    def announce(self, _db: object, process: str, host: str, number: int, facts: Any) -> None:
-        if self.away:
-            raise StoreError("away")
-        self.said.append(facts)
-        self.living.append(f"instance:{process}:{host}:{number}")
-
-    def instances(self, _db: object, _age: float, _process: str) -> list[dict[str, str]]:
-        return [{"_id": name} for name in sorted(set(self.living))]
-
-    def withdraw(self, _db: object, *who: Any) -> None:
-        if self.away:
-            raise StoreError("away")
-        self.said.append(("withdraw", *who))
-
-    def forget_dead(self, _db: object, _age: float) -> int:
-        return 0
-
-    def take_beat(self, _db: object, engine: str, holder: str, seconds: float) -> bool:
-        self.said.append((engine, holder, seconds))
-        return self.free
-
-    def release_beat(self, _db: object, engine: str, holder: str) -> None:
-        if self.away:
-            raise StoreError("away")
-        self.said.append(("release", engine, holder))
-
-
-@pytest.fixture
-def leases(monkeypatch: pytest.MonkeyPatch) -> FakeLeases:
-    fake = FakeLeases()
-    for name in ("announce", "instances", "withdraw", "forget_dead", "take_beat", "release_beat"):
-        monkeypatch.setattr(sharing.leases, name, getattr(fake, name))
-    return fake
-
-
-class TestLease:
-    def test_alone_it_wants_every_partition(self, leases: FakeLeases) -> None:
-        lease = Lease(DB, WHO, 8, lambda: {"pid": 1})
-        lease.announce()
-        assert lease.wanted == frozenset(range(8))
-        assert leases.said == [{"pid": 1}]
-
-    def test_together_they_share(self, leases: FakeLeases) -> None:
-        both = [Lease(DB, Instance("worker", "host1", number), 8, dict) for number in (1, 2)]
-        for _ in range(2):
-            for lease in both:
-                lease.announce()
-        assert both[0].wanted | both[1].wanted == frozenset(range(8))
-        assert len(both[0].wanted) == len(both[1].wanted) == 4
-        assert len(leases.said) == 4
-
-    def test_a_process_without_partitions_wants_none(self, leases: FakeLeases) -> None:
-        lease = Lease(DB, WHO, 0, dict)
-        lease.announce()
-        assert lease.wanted == frozenset()
-        assert leases.living == [WHO.id]
-
-    def test_the_thread_announces_and_the_end_withdraws(self, leases: FakeLeases) -> None:
-        announced = threading.Event()
-
-        def facts() -> dict[str, Any]:
-            announced.set()
-            return {}
-
-        lease = Lease(DB, WHO, 2, facts)
-        lease.start()
-        assert announced.wait(5)
-        announced.clear()
-        lease.hurry()
-        assert announced.wait(1.5), "hurry does not wait for the next turn"
-        lease.end()
-        assert leases.said[-1] == ("withdraw", "worker", "host1", 1)
-
-    def test_without_a_database_what_is_held_stays_held(self, leases: FakeLeases) -> None:
-        lease = Lease(DB, WHO, 2, dict)
-        lease.announce()
-        leases.away = True
-        with pytest.raises(StoreError):
-            lease.announce()
-        assert lease.wanted == frozenset({0, 1})
-        lease.end()
-
-
-def beats(publishing: FakePublishing, *engines: FakeEngine, interval: float = 60.0) -> Beats:
-    counters = Counters(tuple(engine.name for engine in engines))
-    counters.add({engines[0].name: Tally(10, 10)})
-    beating = [Beating(engine, interval, lambda: ["q1", "q2"]) for engine in engines]
-    return Beats(DB, publishing, WHO, counters, beating)  # type: ignore[arg-type]
-
-
-@pytest.mark.usefixtures("servers", "leases")
-class TestBeats:
-    def test_each_engine_tells_its_metrics_and_is_beaten(self, servers: Servers, leases: FakeLeases) -> None:
-        publishing, engine = FakePublishing(), FakeEngine("alarm")
-        publishing.depths = {"q1": 3, "q2": 4}
-        beats(publishing, engine).turn(time.monotonic() + 100)
-        (message,) = publishing.published
-        (event,) = decode(message.body)
-        assert (message.exchange, event["resource"], event["component"]) == ("canopsis.events", "Engine_alarm", "host1")
-        values = {item["metric"]: item["value"] for item in event["perf_data_array"]}
-        assert (values["cps_queue_depth"], values["cps_in"]) == (7, 10)
-        assert engine.beaten == 1
-        assert leases.said == [("alarm", WHO.id, 120.0)]
-        assert servers.write.tries == 1
-
-    def test_nothing_before_it_is_due(self, servers: Servers) -> None:
-        publishing, engine = FakePublishing(), FakeEngine("alarm")
-        made = beats(publishing, engine)
-        now = time.monotonic() + 100
-        made.turn(now)
-        made.turn(now + 59)
-        assert engine.beaten == 1
-        made.turn(now + 60)
-        assert engine.beaten == 2
-        assert servers.write.tries == 2
-
-    def test_one_instance_at_a_time_is_beaten_but_each_tells_its_metrics(
-        self, servers: Servers, leases: FakeLeases
-    ) -> None:
-        leases.free = False
-        publishing, engine = FakePublishing(), FakeEngine("alarm")
-        beats(publishing, engine).turn(time.monotonic() + 100)
-        assert len(publishing.published) == 1
-        assert engine.beaten == 0
-        assert servers.write.tries == 0
-
-    def test_effects_of_a_beat_are_carried_out(self, servers: Servers) -> None:
-        sent = Outgoing("canopsis.events", "k", b"{}")
-        engine = FakeEngine("alarm", beats=[Effects(write=dict(WRITES), publish=[sent], dead=[Dead(b"x", "r")])])
-        publishing = FakePublishing()
-        beats(publishing, engine).turn(time.monotonic() + 100)
-        (written,) = servers.write.applied
-        assert set(written) == {"things", "dead_letters"}
-        assert publishing.published[-1] == sent
-
-    def test_a_beat_with_more_to_do_is_asked_again_at_once(self) -> None:
-        engine = FakeEngine("alarm", beats=[Effects(more=True), Effects(more=True), Effects()])
-        beats(FakePublishing(), engine).turn(time.monotonic() + 100)
-        assert engine.beaten == 3
-
-    def test_a_bug_in_a_beat_does_not_end_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
-        second = threading.Event()
-
-        class Broken(FakeEngine):
-            def beat(self, now: float, ctx: Context) -> Effects:
-                if self.beaten:
-                    second.set()
-                super().beat(now, ctx)
-                raise ZeroDivisionError("a bug")
-
-        made = beats(FakePublishing(), Broken("alarm"), interval=0.05)
-        made.start()
-        assert second.wait(5)
-        made.end()
-        assert "a beat failed" in caplog.text
-
-    def test_the_end_gives_leases_back_and_closes(self, leases: FakeLeases) -> None:
-        publishing = FakePublishing()
-        beats(publishing, FakeEngine("alarm")).end()
-        assert leases.said == [("release", "alarm", WHO.id)]
-        assert publishing.closed
-        leases.away = True
-        beats(publishing, FakeEngine("alarm")).end()
-
-
 class TestContext:
     def test_nothing_to_ask_asks_nothing(self) -> None:
         ctx = StoreContext(DB, NOW)
@@ -588,6 +399,26 @@ class TestProcess:
         finally:
             gc.unfreeze()
             gc.set_threshold(*before)
+
+    def test_a_process_that_does_not_finish_is_ended(self) -> None:
+        """What holds it up (a server that says nothing) is not waited for; nothing of it was acknowledged."""
+        code = """
+import logging, signal, threading
+from canopsis.runtime import process
+logging.basicConfig()
+process.DRAIN_SECONDS = 0.1
+signal.pthread_sigmask(signal.SIG_BLOCK, process._STOPPING)
+threading.Thread(target=process._await_signal, args=(threading.Event(),), daemon=True).start()
+print("up", flush=True)
+threading.Event().wait()
+"""
+        with subprocess.Popen([sys.executable, "-c", code], stdout=PIPE, stderr=PIPE, text=True) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "up\n"
+            running.terminate()
+            _, said = running.communicate(timeout=60)
+        assert running.returncode == 0
+        assert "not finished within 0.1 s: what is not acknowledged goes back to the queues" in said
 
     def test_a_process_stopped_before_the_database_answers_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stop = threading.Event()

@@ -1,0 +1,242 @@
+"""Leases and beats, over handed-in servers: what instances tell each other, and what is left when they end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from runtime_fakes import FakeEngine, FakePublishing, Servers
+
+from canopsis.core.event import decode
+from canopsis.errors import StoreError
+from canopsis.runtime import sharing
+from canopsis.runtime.beat import Beating, Beats
+from canopsis.runtime.contract import Context, Dead, Effects, Outgoing
+from canopsis.runtime.counters import Counters, Tally
+from canopsis.runtime.sharing import Instance, Lease
+from canopsis.store.operations import Insert, Writes
+
+DB: Any = object()
+WRITES: Writes = {"things": [Insert({"_id": 1}), Insert({"_id": 2})]}
+WHO = Instance("worker", "host1", 1)
+
+
+class FakeLeases:
+    """``canopsis.store.leases`` in memory."""
+
+    def __init__(self) -> None:
+        self.living: list[str] = []
+        self.said: list[Any] = []
+        self.free = True
+        self.away = False
+
+    def announce(self, _db: object, process: str, host: str, number: int, facts: Any) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.said.append(facts)
+        self.living.append(f"instance:{process}:{host}:{number}")
+
+    def instances(self, _db: object, _age: float, _process: str) -> list[dict[str, str]]:
+        return [{"_id": name} for name in sorted(set(self.living))]
+
+    def withdraw(self, _db: object, *who: Any) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.said.append(("withdraw", *who))
+
+    def forget_dead(self, _db: object, _age: float) -> int:
+        return 0
+
+    def take_beat(self, _db: object, engine: str, holder: str, seconds: float) -> bool:
+        self.said.append((engine, holder, seconds))
+        return self.free
+
+    def release_beat(self, _db: object, engine: str, holder: str) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.said.append(("release", engine, holder))
+
+
+@pytest.fixture
+def leases(monkeypatch: pytest.MonkeyPatch) -> FakeLeases:
+    fake = FakeLeases()
+    for name in ("announce", "instances", "withdraw", "forget_dead", "take_beat", "release_beat"):
+        monkeypatch.setattr(sharing.leases, name, getattr(fake, name))
+    return fake
+
+
+class TestLease:
+    def test_alone_it_wants_every_partition(self, leases: FakeLeases) -> None:
+        lease = Lease(DB, WHO, 8, lambda: {"pid": 1})
+        lease.announce()
+        assert lease.wanted == frozenset(range(8))
+        assert leases.said == [{"pid": 1}]
+
+    def test_together_they_share(self, leases: FakeLeases) -> None:
+        both = [Lease(DB, Instance("worker", "host1", number), 8, dict) for number in (1, 2)]
+        for _ in range(2):
+            for lease in both:
+                lease.announce()
+        assert both[0].wanted | both[1].wanted == frozenset(range(8))
+        assert len(both[0].wanted) == len(both[1].wanted) == 4
+        assert len(leases.said) == 4
+
+    def test_a_process_without_partitions_wants_none(self, leases: FakeLeases) -> None:
+        lease = Lease(DB, WHO, 0, dict)
+        lease.announce()
+        assert lease.wanted == frozenset()
+        assert leases.living == [WHO.id]
+
+    def test_the_thread_announces_and_the_end_withdraws(
+        self, leases: FakeLeases, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sharing, "ANNOUNCE_SECONDS", 3600.0)
+        announced = threading.Event()
+
+        def facts() -> dict[str, Any]:
+            announced.set()
+            return {}
+
+        lease = Lease(DB, WHO, 2, facts)
+        lease.start()
+        assert announced.wait(20)
+        announced.clear()
+        lease.hurry()
+        assert announced.wait(20), "hurry does not wait for the next turn"
+        lease.end()
+        assert leases.said[-1] == ("withdraw", "worker", "host1", 1)
+
+    def test_an_announcement_later_than_the_end_is_withdrawn(
+        self, leases: FakeLeases, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sharing, "ANNOUNCE_SECONDS", 0.05)
+        begun, answer = threading.Event(), threading.Event()
+
+        def facts() -> dict[str, Any]:
+            begun.set()
+            assert answer.wait(20)
+            return {"late": True}
+
+        lease = Lease(DB, WHO, 2, facts)
+        lease.start()
+        assert begun.wait(20)
+        lease.end()
+        answer.set()
+        lease._thread.join(20)
+        gone = ("withdraw", "worker", "host1", 1)
+        assert leases.said == [gone, {"late": True}, gone]
+
+    def test_without_a_database_what_is_held_stays_held(self, leases: FakeLeases) -> None:
+        lease = Lease(DB, WHO, 2, dict)
+        lease.announce()
+        leases.away = True
+        with pytest.raises(StoreError):
+            lease.announce()
+        assert lease.wanted == frozenset({0, 1})
+        lease.end()
+
+
+def beats(publishing: FakePublishing, *engines: FakeEngine, interval: float = 60.0) -> Beats:
+    counters = Counters(tuple(engine.name for engine in engines))
+    counters.add({engines[0].name: Tally(10, 10)})
+    beating = [Beating(engine, interval, lambda: ["q1", "q2"]) for engine in engines]
+    return Beats(DB, publishing, WHO, counters, beating)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("servers", "leases")
+class TestBeats:
+    def test_each_engine_tells_its_metrics_and_is_beaten(self, servers: Servers, leases: FakeLeases) -> None:
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        publishing.depths = {"q1": 3, "q2": 4}
+        beats(publishing, engine).turn(time.monotonic() + 100)
+        (message,) = publishing.published
+        (event,) = decode(message.body)
+        assert (message.exchange, event["resource"], event["component"]) == ("canopsis.events", "Engine_alarm", "host1")
+        values = {item["metric"]: item["value"] for item in event["perf_data_array"]}
+        assert (values["cps_queue_depth"], values["cps_in"]) == (7, 10)
+        assert engine.beaten == 1
+        assert leases.said == [("alarm", WHO.id, 120.0)]
+        assert servers.write.tries == 1
+
+    def test_nothing_before_it_is_due(self, servers: Servers) -> None:
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        made = beats(publishing, engine)
+        now = time.monotonic() + 100
+        made.turn(now)
+        made.turn(now + 59)
+        assert engine.beaten == 1
+        made.turn(now + 60)
+        assert engine.beaten == 2
+        assert servers.write.tries == 2
+
+    def test_one_instance_at_a_time_is_beaten_but_each_tells_its_metrics(
+        self, servers: Servers, leases: FakeLeases
+    ) -> None:
+        leases.free = False
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        beats(publishing, engine).turn(time.monotonic() + 100)
+        assert len(publishing.published) == 1
+        assert engine.beaten == 0
+        assert servers.write.tries == 0
+
+    def test_effects_of_a_beat_are_carried_out(self, servers: Servers) -> None:
+        sent = Outgoing("canopsis.events", "k", b"{}")
+        engine = FakeEngine("alarm", beats=[Effects(write=dict(WRITES), publish=[sent], dead=[Dead(b"x", "r")])])
+        publishing = FakePublishing()
+        beats(publishing, engine).turn(time.monotonic() + 100)
+        (written,) = servers.write.applied
+        assert set(written) == {"things", "dead_letters"}
+        assert publishing.published[-1] == sent
+
+    def test_a_beat_with_more_to_do_is_asked_again_at_once(self) -> None:
+        engine = FakeEngine("alarm", beats=[Effects(more=True), Effects(more=True), Effects()])
+        beats(FakePublishing(), engine).turn(time.monotonic() + 100)
+        assert engine.beaten == 3
+
+    def test_a_bug_in_a_beat_does_not_end_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
+        second = threading.Event()
+
+        class Broken(FakeEngine):
+            def beat(self, now: float, ctx: Context) -> Effects:
+                if self.beaten:
+                    second.set()
+                super().beat(now, ctx)
+                raise ZeroDivisionError("a bug")
+
+        made = beats(FakePublishing(), Broken("alarm"), interval=0.05)
+        made.start()
+        assert second.wait(20)
+        made.end()
+        assert "a beat failed" in caplog.text
+
+    def test_a_lease_taken_later_than_the_end_is_given_back(
+        self, leases: FakeLeases, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = beats(FakePublishing(), FakeEngine("alarm"))
+        begun, answer = threading.Event(), threading.Event()
+
+        def turn(_now: float) -> None:
+            begun.set()
+            assert answer.wait(20)
+            leases.said.append("taken")
+
+        monkeypatch.setattr(made, "turn", turn)
+        made.start()
+        assert begun.wait(20)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(made._thread, "join", lambda _seconds: None)
+            made.end()
+        answer.set()
+        made._thread.join(20)
+        gone = ("release", "alarm", WHO.id)
+        assert leases.said == [gone, "taken", gone]
+
+    def test_the_end_gives_leases_back_and_closes(self, leases: FakeLeases) -> None:
+        publishing = FakePublishing()
+        beats(publishing, FakeEngine("alarm")).end()
+        assert leases.said == [("release", "alarm", WHO.id)]
+        assert publishing.closed
+        leases.away = True
+        beats(publishing, FakeEngine("alarm")).end()
