@@ -39,11 +39,11 @@ class SafeStore:
         Returns the documents that the database cannot hold, as dead letters; the others are
         written. Raises Fenced.
         """
-        problem = ""
+        problem, left = "", dict(writes)
         while True:
             try:
-                problem = problem or _refusal(partial(self._all, writes))
-                return self._one_by_one(writes, problem) if problem else []
+                problem = problem or _refusal(partial(self._all, left))
+                return self._one_by_one(left, problem) if problem else []
             except Fenced:
                 raise
             except StoreError as error:
@@ -70,10 +70,14 @@ class SafeStore:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _all(self, writes: Writes) -> None:
-        """Do all ``writes``: alarms first, for their guard may forbid the rest; then the others at once."""
-        parts = [{name: operations} for name, operations in writes.items() if name != alarms.COLLECTION]
+        """Do all ``writes``: alarms first, for their guard may forbid the rest; then the others at once.
+
+        Alarms leave ``writes`` once they are written: done again, they would meet their own guard.
+        """
         if alarms.COLLECTION in writes:
             write.apply(self._db, {alarms.COLLECTION: writes[alarms.COLLECTION]})
+            del writes[alarms.COLLECTION]
+        parts = [{name: operations} for name, operations in writes.items()]
         others = [self._pool.submit(write.apply, self._db, part) for part in parts[:-1]]
         try:
             for part in parts[-1:]:
