@@ -99,7 +99,10 @@ def queue_arguments(queue: Queue, version: tuple[int, ...], queue_type: str = "q
 
 
 def depth(connection: Connection, queue: str) -> int | None:
-    """Return how many messages are ready in ``queue``; None when there is no such queue. Raises TransportError."""
+    """Return how many messages are ready in ``queue``; None when there is no such queue. Raises TransportError.
+
+    RabbitMQ says 0 of a quorum queue whose leader does not answer it within 250 ms.
+    """
     channel = connection.channel()
     with connection.errors(f"cannot look at {queue}"):
         try:

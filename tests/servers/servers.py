@@ -12,14 +12,14 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import pymongo
 from pymongo.errors import PyMongoError
 
-from canopsis.errors import TransportError
+from canopsis.errors import CanopsisError, TransportError
 from canopsis.ops import wait
 from canopsis.store.client import Store, opened
 from canopsis.store.settings import StoreSettings
@@ -29,6 +29,7 @@ from canopsis.transport.settings import AmqpSettings
 VARIABLE = "CANOPSIS_TEST_PREFIX"
 START_SECONDS = 90.0
 HOST = "127.0.0.1"
+_GIVEN: set[int] = set()
 
 SHORT_CHAIN = """
 [chain]
@@ -82,10 +83,13 @@ def locate(package: str, *patterns: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that nobody listens on and that was not given to anybody in this run."""
+    while True:
+        with socket.create_server((HOST, 0)) as probe:
+            port = int(probe.getsockname()[1])
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 def listening(port: int) -> bool:
@@ -94,10 +98,23 @@ def listening(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def eventually(probe: Callable[[], object], timeout: float = 30.0) -> None:
-    """Wait until ``probe`` returns something true; fail the test after ``timeout`` seconds."""
-    answer = wait.until(probe, timeout)
-    assert answer, f"{probe} returned {answer!r} for {timeout} s"
+def eventually(probe: Callable[[], object], timeout: float = 60.0) -> None:
+    """Wait until ``probe`` returns something true; fail the test after ``timeout`` seconds.
+
+    A probe that fails is asked again: what it looks into need not be there yet.
+    """
+    failed: list[Exception] = []
+
+    def answer_of() -> object:
+        failed.clear()
+        try:
+            return probe()
+        except (AssertionError, LookupError, OSError, PyMongoError, CanopsisError) as error:
+            failed.append(error)
+            return None
+
+    answer = wait.until(answer_of, timeout)
+    assert answer, f"{probe} returned {failed or answer!r} for {timeout} s"
 
 
 @dataclass
@@ -123,10 +140,14 @@ class Server:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         self.launch()
-        wait.until(lambda: self.process is None or self.process.poll() is not None or self.answers(), START_SECONDS)
-        if not self.answers():
+        found = wait.until(lambda: "ended" if self.has_ended() else self.answers() and "answers", START_SECONDS)
+        if found != "answers":
             tail = (self.folder / "output.log").read_text(errors="replace")[-2000:]
             raise AssertionError(f"{self.folder.name} does not answer; its output ends in:\n{tail}")
+
+    def has_ended(self) -> bool:
+        """Tell whether the process that was launched runs no more."""
+        return self.process is None or self.process.poll() is not None
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -158,15 +179,16 @@ class Server:
         """End the server in order."""
         self._end(signal.SIGTERM)
 
-    def pause(self) -> None:
-        """Freeze the server: it holds its connections and says nothing."""
-        self._signal_all(signal.SIGSTOP)
-        # On a busy host a thread may still answer a question after the signal was sent.
-        assert wait.until(lambda: all(frozen(pid) for pid in self.pids()), 20)
-
-    def resume(self) -> None:
-        """Let a frozen server go on."""
-        self._signal_all(signal.SIGCONT)
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze the server for a while: it holds its connections and says nothing."""
+        try:
+            self._signal_all(signal.SIGSTOP)
+            # On a busy host a thread may still answer a question after the signal was sent.
+            assert wait.until(lambda: all(stopped(pid) for pid in self.pids()), 60)
+            yield
+        finally:
+            self._signal_all(signal.SIGCONT)
 
     def pids(self) -> list[int]:
         """Return the processes of the server."""
@@ -194,8 +216,8 @@ class Server:
         self.process = None
 
 
-def frozen(pid: int) -> bool:
-    """Whether every thread of a process has stopped."""
+def stopped(pid: int) -> bool:
+    """Tell whether every thread of a process has stopped."""
     try:
         states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
     except OSError:
@@ -306,12 +328,16 @@ class MongoDB(Server):
     @contextmanager
     def database(self, name: str) -> Iterator[Store]:
         """Give an empty database, dropped at the end."""
-        settings = self.settings()
-        with opened(settings) as db:
+        with opened(patient(self.settings())) as db:
             empty = db.client[name]
             db.client.drop_database(name)
             yield empty
             db.client.drop_database(name)
+
+
+def patient(settings: StoreSettings) -> StoreSettings:
+    """Return ``settings`` for the test's own questions: only the product is asked for its haste."""
+    return replace(settings, selection_timeout=30.0, connect_timeout=10.0, timeout=60.0)
 
 
 def session_pids(leader: int) -> list[int]:

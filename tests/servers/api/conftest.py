@@ -18,6 +18,8 @@ def site_db(mongodb: MongoDB) -> Iterator[Store]:
     with mongodb.database(DATABASE) as db:
         migrations.ensure(db)
         add_users(db)
+        # A module whose servers failed it may have left its user.
+        db.client.admin.command("dropAllUsersFromDatabase")
         role = {"role": "readWrite", "db": DATABASE}
         db.client.admin.command("createUser", "webserver", pwd="a password", roles=[role])
         yield db

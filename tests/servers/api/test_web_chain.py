@@ -35,11 +35,20 @@ def engines(web: Web, rabbitmq: RabbitMQ, mongodb: MongoDB, site_db: Store) -> I
     assert site_db.name
     write_files(web.prefix, rabbitmq, mongodb, {"amqp2engines.conf": SHORT_CHAIN})
     running = [start(web.prefix, name) for name in ("cleaner", "worker")]
-    eventually(lambda: {0, 1} == {each["partition"] for each in status(web)["partitions"]}, 60)
-    yield
-    for process in running:
-        process.terminate()
-    assert [process.wait(30) for process in running] == [0, 0]
+    try:
+        eventually(lambda: is_whole(status(web)))
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+        codes = [process.wait(60) for process in running]
+    assert codes == [0, 0]
+
+
+def is_whole(found: dict[str, Any]) -> bool:
+    """Tell whether both processes work and every partition has a reader."""
+    alive = {each["process"] for each in found["engines"] if each["alive"]}
+    return alive == {"cleaner", "worker"} and {0, 1} == {each["partition"] for each in found["partitions"]}
 
 
 def start(prefix: Path, name: str) -> subprocess.Popen[bytes]:
@@ -82,6 +91,12 @@ def alarm_of(web: Web, component: str, show: str = "all") -> dict[str, Any]:
     found = web.get(f"/api/v1/alarms?component={component}&show={show}").json["data"]
     assert len(found) <= 1
     return web.get(f"/api/v1/alarms/{found[0]['_id']}").json["data"][0] if found else {}
+
+
+def once_there(web: Web, path: str) -> Any:
+    """Return what a list holds, once it holds anything."""
+    eventually(lambda: web.get(f"/api/v1/{path}").json["data"])
+    return web.get(f"/api/v1/{path}").json["data"]
 
 
 @pytest.fixture
@@ -142,13 +157,12 @@ def test_the_same_id_twice_counts_once(web: Web, component: str) -> None:
 def test_entities_events_and_metrics_follow(web: Web, component: str) -> None:
     [event_id] = send(web, check(component, 0, perf_data="load=0.5 '/var log'=3MB;5;6"))
     entity = f"resource:{component}/disk"
+    # Collections are written side by side: that one is there says nothing of another.
     eventually(lambda: web.get(f"/api/v1/metrics?entity_id={entity}").json["total"] == 2)
-    assert web.get(f"/api/v1/metrics/{entity}//var%20log").json["data"][0][1] == 3.0
-    assert [each["_id"] for each in web.get(f"/api/v1/entities?component={component}&type=resource").json["data"]] == [
-        entity
-    ]
-    eventually(lambda: web.get(f"/api/v1/events?component={component}").json["data"])
-    [found] = web.get(f"/api/v1/events?component={component}").json["data"]
+    [(_, value)] = once_there(web, f"metrics/{entity}//var%20log")
+    assert value == 3.0
+    assert [each["_id"] for each in once_there(web, f"entities?component={component}&type=resource")] == [entity]
+    [found] = once_there(web, f"events?component={component}")
     assert (found["_id"], found["entity_id"]) == (event_id, entity)
 
 

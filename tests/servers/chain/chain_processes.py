@@ -55,7 +55,7 @@ class EngineProcess:
         """End it at once."""
         self._end(signal.SIGKILL)
 
-    def stop(self, timeout: float = 15.0) -> int:
+    def stop(self, timeout: float = 60.0) -> int:
         """End it in order and return its exit code."""
         return self._end(signal.SIGTERM, timeout)
 
@@ -69,7 +69,7 @@ class EngineProcess:
         """Tell whether it runs."""
         return self.popen is not None and self.popen.poll() is None
 
-    def _end(self, number: signal.Signals, timeout: float = 15.0) -> int:
+    def _end(self, number: signal.Signals, timeout: float = 60.0) -> int:
         if self.popen is None:
             return 0
         self.popen.send_signal(number)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from amqp.exceptions import NotFound
-from chain_processes import Chain
+from chain_processes import Chain, with_options
 from feeding import Alerts, Feed
-from servers import MongoDB, RabbitMQ, eventually
+from servers import MongoDB, RabbitMQ, eventually, patient
 
 from canopsis.engines.registry import REGISTRY
 from canopsis.runtime.contract import Registry
@@ -21,6 +21,7 @@ from canopsis.runtime.settings import ChainSettings, ProcessSettings, default_ch
 from canopsis.store import client, leases, migrations
 from canopsis.store.client import Store
 from canopsis.transport.connection import Connection, connect
+from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
 from canopsis.transport.topology import declare
 
@@ -41,7 +42,7 @@ class Site:
     def configure(self, chain: ChainSettings) -> None:
         """Set the chain and make its queues, so that a source may send before any engine runs."""
         self.chain.settings = chain
-        link = connect(self.broker.settings(), "configure")
+        link = connect(replace(self.broker.settings(), write_timeout=30.0), "configure")
         declare(link, chain.topology(REGISTRY))
         link.close()
 
@@ -86,7 +87,7 @@ class Site:
     def counters(self) -> dict[str, dict[str, float]]:
         """Return the tallies of all engines, summed over instances."""
         sums: dict[str, dict[str, float]] = {}
-        for found in leases.instances(self.db, 5.0):
+        for found in leases.all_instances(self.db):
             for engine, tally in found["counters"].items():
                 own = sums.setdefault(engine, dict.fromkeys(tally, 0))
                 for name, value in tally.items():
@@ -106,13 +107,15 @@ class Site:
 def site(rabbitmq: RabbitMQ, mongodb: MongoDB, tmp_path: Path) -> Iterator[Site]:
     """A site with the default chain and a beat a second."""
     store = replace(mongodb.settings(), database="chain")
-    with client.opened(store) as db:
+    with client.opened(patient(store)) as db:
+        # First, for whoever still reads them writes to the database.
+        _empty_queues(replace(rabbitmq.settings(), write_timeout=30.0))
         db.client.drop_database("chain")
         migrations.ensure(db)
-        _empty_queues(rabbitmq.settings())
-        chain = Chain(rabbitmq.settings(), store, tmp_path)
-        made = Site(rabbitmq, mongodb, db, tmp_path, chain)
-        made.configure(default_chain(partitions=4, beat_interval=BEAT_SECONDS))
+        made = Site(rabbitmq, mongodb, db, tmp_path, Chain(rabbitmq.settings(), store, tmp_path))
+        chain = default_chain(partitions=4, beat_interval=BEAT_SECONDS)
+        # An outage may take longer than the minute after which an alarm that is over is resolved.
+        made.configure(with_options(chain, "alarm", resolve_delay=3600.0))
         try:
             yield made
         finally:
@@ -148,12 +151,19 @@ def _empty_queues(amqp: AmqpSettings) -> None:
 
 
 def _is_free(link: Connection, name: str) -> bool:
-    """Purge a queue; tell whether nobody reads it any more."""
+    """Purge a queue; tell whether nobody reads it any more.
+
+    A queue that is busy says that it holds nothing and has no readers: one that holds a mark tells the truth.
+    """
     channel = link.channel()
     try:
-        found = channel.queue_declare(name, passive=True)
+        channel.queue_declare(name, passive=True)
     except NotFound:
         return True
+    marking = ConfirmingPublisher(link)
+    marking.send("", name, b"a mark")
+    marking.flush(30)
+    found = channel.queue_declare(name, passive=True)
     channel.queue_purge(name)
     channel.close()
-    return int(found.consumer_count) == 0
+    return int(found.message_count) > 0 and int(found.consumer_count) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ class Feed:
         self, bodies: Sequence[bytes], exchange: str = EVENTS, key: str = "test.chain.check.component.any"
     ) -> None:
         """Send ``bodies`` and wait until the broker has them all."""
-        eventually(lambda: self._try(bodies, exchange, key), 60)
+        eventually(lambda: self._try(bodies, exchange, key), 150)
 
     def events(self, events: Iterable[Event], size: int = 1) -> None:
         """Send events, ``size`` a message."""
@@ -65,7 +66,7 @@ class Feed:
                 self._publisher = ConfirmingPublisher(self._connection)
             for body in bodies:
                 self._publisher.send(exchange, key, body)
-            self._publisher.flush(10)
+            self._publisher.flush(50)
         except TransportError:
             self._publisher = None
             return False
@@ -79,10 +80,12 @@ class Alerts:
         self._connection = connect(amqp, "alerts")
         channel = self._connection.channel()
         channel.exchange_declare(ALERTS, "topic", durable=True, auto_delete=False)
-        channel.queue_declare("test.alerts", exclusive=True, auto_delete=False)
-        channel.queue_bind("test.alerts", ALERTS, "#")
+        # One of its own: the queue of an earlier connection may not be gone yet.
+        queue = f"test.alerts.{uuid.uuid4().hex[:8]}"
+        channel.queue_declare(queue, exclusive=True, auto_delete=False)
+        channel.queue_bind(queue, ALERTS, "#")
         self._consumer = Consumer(self._connection)
-        self._consumer.add("test.alerts")
+        self._consumer.add(queue)
         self.seen: list[Event] = []
 
     def kinds(self, component: str) -> list[str]:

@@ -175,7 +175,7 @@ def test_filter_rules_are_refreshed_while_running(site: Site, feed: Feed) -> Non
         feed.events([check("late", 0, event_id=f"late-{sent[0]}")])
         return site.counters()["event_filter"]["dropped"] >= 1
 
-    eventually(dropped, 30)
+    eventually(dropped)
 
 
 def test_a_large_array_is_cut_into_several_messages(site: Site, feed: Feed) -> None:

@@ -163,12 +163,8 @@ def test_no_server_is_a_store_error() -> None:
 def test_a_frozen_server_is_a_store_error_in_time(mongodb: MongoDB, store: Store) -> None:
     with opened(replace(mongodb.settings(), timeout=1.5)) as db:
         ping(db)
-        mongodb.pause()
-        try:
-            with pytest.raises(StoreError):
-                apply(db.client[store.name], {"events": [Insert({"_id": 1})]})
-        finally:
-            mongodb.resume()
+        with mongodb.frozen(), pytest.raises(StoreError):
+            apply(db.client[store.name], {"events": [Insert({"_id": 1})]})
 
 
 def test_a_killed_server_loses_nothing_that_was_written(mortal: MongoDB, mortal_store: Store) -> None:

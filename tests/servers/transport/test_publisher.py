@@ -152,16 +152,13 @@ def test_the_window_bounds_what_is_under_way(link: Connect, engine: str) -> None
 def test_frozen_broker_ends_in_a_timeout(rabbitmq: RabbitMQ, link: Connect, engine: str) -> None:
     connection = link()
     publisher = ConfirmingPublisher(connection)
-    rabbitmq.pause()
-    try:
+    with rabbitmq.frozen():
         begin = time.monotonic()
         publisher.send("", queue_name(engine, 0), b"1")
         with pytest.raises(TransportError, match="1 messages are not confirmed after 1 s"):
             publisher.flush(timeout=1.0)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
         assert not connection.is_open, "a late confirm must not be taken for another's"
-    finally:
-        rabbitmq.resume()
 
 
 def test_memory_alarm_is_named(rabbitmq: RabbitMQ, link: Connect, engine: str) -> None:
