@@ -162,9 +162,16 @@ def _launch(prefix: Prefix, *, everything: bool) -> None:
     with tempfile.TemporaryFile("w+") as output:
         process = _spawn(prefix, output, _environment(prefix, everything=everything))
         # It leaves for the background while it still starts; then only its new process tells.
-        until(lambda: answers(prefix) or (process.poll() is not None and running(prefix) is None), _PATIENCE)
-        if not answers(prefix):
+        found = until(lambda: _start_of(process, prefix), _PATIENCE)
+        if found != "up":
             raise SiteError(_why_not(prefix, output))
+
+
+def _start_of(process: subprocess.Popen[bytes], prefix: Prefix) -> str:
+    """Return "up", "failed", or nothing while supervisord still starts."""
+    if answers(prefix):
+        return "up"
+    return "failed" if process.poll() is not None and running(prefix) is None else ""
 
 
 def _spawn_keeper(prefix: Prefix) -> None:

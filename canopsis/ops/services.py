@@ -85,6 +85,8 @@ def stop(prefix: Prefix, service: str, say: Say) -> list[Outcome]:
         ended = orphans.end(prefix, files, say, only=names)
         return [_stopped(name, name in ended, 0.0) for name in names]
     supervisor = Supervisor(prefix.socket)
+    # One that was killed just now cannot be stopped, and comes back a moment later.
+    until(lambda: not any(_ended_just_now(program) for program in supervisor.programs()), _EXITED_FOR_GOOD + 1)
     before = {program.name: program for program in supervisor.programs()}
     names = programs.members(service, files.keys() | before.keys())
     begin = time.monotonic()
@@ -139,6 +141,11 @@ def _shown(name: str, program: Program | None) -> State:
     return State(name, program.state, program.error or program.description, program.state == RUNNING, program.pid)
 
 
+def _ended_just_now(program: Program) -> bool:
+    """Whether supervisord may be about to start ``program`` again."""
+    return program.state == "EXITED" and program.now - program.stop < _EXITED_FOR_GOOD
+
+
 def _state(found: Mapping[str, Program], name: str) -> str:
     return found[name].state if name in found else "STOPPED"
 
@@ -168,7 +175,8 @@ def _request(supervisor: Supervisor, before: Mapping[str, Program], names: Itera
         if program is not None and program.state == "BACKOFF":
             supervisor.stop(program.full_name)  # else the next attempt may be minutes away
         if program is not None and program.state in ("STOPPING", "BACKOFF"):
-            supervisor.wait(program.full_name, DOWN, START_TIMEOUT)
+            # Or another command starts it meanwhile, which is as good.
+            supervisor.wait(program.full_name, DOWN | {RUNNING, "STARTING"}, START_TIMEOUT)
         supervisor.start(name)
 
 
@@ -199,7 +207,7 @@ class Watch:
     def _has_failed(self, program: Program) -> bool:
         # The current start may still succeed, unless supervisord already counts it as failed.
         failed = len(self.attempts) - (program.state in (RUNNING, "STARTING"))
-        for_good = program.state == "EXITED" and program.now - program.stop >= _EXITED_FOR_GOOD
+        for_good = program.state == "EXITED" and not _ended_just_now(program)
         return failed >= _ATTEMPTS or for_good or program.state in ("FATAL", "UNKNOWN")
 
     def failure(self, program: Program) -> str:
@@ -257,10 +265,16 @@ def _await_stop(
     supervisor: Supervisor, before: Mapping[str, Program], files: Mapping[str, ProgramFile], name: str, begin: float
 ) -> Outcome:
     patience = files[name].stop_wait if name in files else 10.0
-    program = supervisor.wait(before[name].full_name, DOWN, patience + 30.0)
-    if program.state not in DOWN:
+    old = before[name]
+    if not until(lambda: _has_ended(old, supervisor.program(old.full_name)), patience + 30.0):
+        program = supervisor.program(old.full_name)
         raise SiteError(f"{name} does not stop: {program.state}, pid {program.pid}; see {' '.join(program.logs)}")
     return _stopped(name, True, time.monotonic() - begin)
+
+
+def _has_ended(old: Program, now: Program) -> bool:
+    """Whether the process of ``old`` is gone; another command may have started the program again."""
+    return now.state in DOWN or bool(old.pid and now.pid not in (0, old.pid))
 
 
 def _stopped(name: str, changed: bool, seconds: float) -> Outcome:
