@@ -97,6 +97,22 @@ class ReplicaSet:
 
     # -- what is there --
 
+    def surely_logs_in(self, address: str, user: str, password: str) -> bool:
+        """Whether ``password`` is that of ``user``; who is too busy to say so is asked again until the timeout."""
+        errors: list[PyMongoError] = []
+
+        def answers() -> bool:
+            try:
+                said.append(self.logs_in(address, user, password))
+            except PyMongoError as error:
+                errors.append(error)
+            return bool(said)
+
+        said: list[bool] = []
+        if not await_true(answers, self.params["timeout"]):
+            raise errors[-1]
+        return said[0]
+
     def hello(self, address: str) -> dict[str, Any]:
         """Return what the member says of itself; empty when it cannot be reached."""
         if address not in self._heard and not listens(address):
@@ -145,7 +161,16 @@ class ReplicaSet:
 
     def observed(self) -> list[Member]:
         """Return every wanted member and those that the set has beyond them. An election is given its time."""
-        await_true(self._settled, self.params["timeout"])
+        seen: list[Member] = []
+
+        def settled() -> bool:
+            seen[:] = self._look() if self._settled() else []
+            # A primary may step down, or be too busy for an answer, between the two.
+            return any(member.writable for member in seen) or bool(seen and not any(m.set_name for m in seen))
+
+        return seen if await_true(settled, self.params["timeout"]) else seen or self._look()
+
+    def _look(self) -> list[Member]:
         wanted = [self.observe(address) for address in self.params["members"]]
         known = {address for member in wanted for address in member.config}
         return wanted + [self.observe(address) for address in sorted(known - set(self.params["members"]))]
@@ -278,7 +303,7 @@ class ReplicaSet:
     def ensure_admin(self, primary: str, *, check_mode: bool) -> list[str]:
         """Have the administrator. Only the host of the primary, and only while there is no user, can make it."""
         user, password = self.params["admin_user"], self.params["admin_password"]
-        if self.logs_in(primary, user, password):
+        if self.surely_logs_in(primary, user, password):
             return []
         if primary != self.params["address"]:
             raise RefusedError(
@@ -311,7 +336,7 @@ class ReplicaSet:
         found = self.admin(primary).command("usersInfo", 1)["users"]
         present = [Account(u["user"], tuple(f"{r['role']}@{r['db']}" for r in u["roles"])) for u in found]
         known = {account.name for account in present}
-        refused = [n for n, u in users.items() if n in known and not self.logs_in(primary, n, u["password"])]
+        refused = [n for n, u in users.items() if n in known and not self.surely_logs_in(primary, n, u["password"])]
         steps = plan_accounts([Account(n, tuple(u["roles"])) for n, u in users.items()], present, refused)
         for verb, name in steps if not check_mode else ():
             self._set_user(primary, verb, users[name])

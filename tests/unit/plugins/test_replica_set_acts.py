@@ -13,7 +13,7 @@ from ansible.module_utils.canopsis_mongodb import (
     ReplicaSet,
     listens,
 )
-from ansible.module_utils.canopsis_replica_set import Step
+from ansible.module_utils.canopsis_replica_set import Member, Step
 from pymongo.errors import AutoReconnect, OperationFailure
 
 PARAMS: dict[str, Any] = {
@@ -160,6 +160,43 @@ def test_the_first_administrator_is_made_here(check_mode: bool, made: int) -> No
     site.logs_in = lambda *_who: False
     assert site.ensure_admin("a:1", check_mode=check_mode) == ["create user admin"]
     assert [verb for verb, _value in server.done].count("createUser") == made
+
+
+def test_a_server_too_busy_for_a_login_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    site, _server = played(LEADS)
+    answers: list[Any] = [AutoReconnect("busy"), AutoReconnect("busy"), True]
+
+    def logs_in(*_who: str) -> bool:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    monkeypatch.setattr(site, "logs_in", logs_in)
+    assert site.surely_logs_in("a:1", "admin", "a password")
+    answers[:] = [AutoReconnect("dead")]
+    site.params["timeout"] = 0.1
+    with pytest.raises(AutoReconnect, match="dead"):
+        site.surely_logs_in("a:1", "admin", "a password")
+
+
+def test_a_primary_that_steps_down_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    site, _server = played(LEADS)
+    between = [Member("a:1", set_name="canopsis", state="SECONDARY")]
+    after = [Member("a:1", set_name="canopsis", state="PRIMARY", writable=True)]
+    looks = [between, after]
+    monkeypatch.setattr(site, "_settled", lambda: True)
+    monkeypatch.setattr(site, "_look", lambda: looks.pop(0))
+    assert site.observed() == after
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_set_that_stays_without_a_primary_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, settled: bool) -> None:
+    site, _server = played(LEADS)
+    found = [Member("a:1", set_name="canopsis", state="SECONDARY")]
+    monkeypatch.setattr(site, "_settled", lambda: settled)
+    monkeypatch.setattr(site, "_look", lambda: list(found))
+    assert site.observed() == found
 
 
 def test_who_does_not_listen_is_known_at_once() -> None:
