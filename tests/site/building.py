@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from canopsis.ops.wait import until
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PARTS = ("build-install.sh", "packages", "requirements", "canopsis", "setup.cfg", "pyproject.toml")
 TIMEOUT = 300.0
@@ -78,6 +80,26 @@ class Builder:
             process.wait(TIMEOUT)
             return True
         return False
+
+    def killed_while_building(self, name: str, *args: str) -> bool:
+        """Start a verb and kill it once it lays a version of ``name``; False when it was done before."""
+        home, whole = self.prefix / "opt" / name, {path.parent for path in self._versions(name)}
+        process = subprocess.Popen(
+            self.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+
+        def is_laying() -> bool:
+            folders = {path for path in home.glob("*") if path.is_dir() and not path.is_symlink()} - whole
+            return any(any(folder.iterdir()) for folder in folders)
+
+        until(lambda: process.poll() is not None or is_laying(), TIMEOUT)
+        under_way = process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(TIMEOUT)
+        return under_way
+
+    def _versions(self, name: str) -> list[Path]:
+        return list((self.prefix / "opt" / name).glob("*/.package"))
 
     def current(self, name: str) -> str:
         """Return the version of package ``name`` that is in use, "" when there is none."""

@@ -39,9 +39,11 @@ def site(request: pytest.FixtureRequest) -> Iterator[LocalSite]:
             found.ready()
             yield found
         finally:
-            if request.session.testsfailed or sys.exc_info()[0]:
-                found.keep_logs()
-            found.remove()
+            try:
+                if request.session.testsfailed or sys.exc_info()[0]:
+                    found.keep_logs()
+            finally:
+                found.remove()
 
 
 @pytest.fixture

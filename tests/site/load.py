@@ -58,7 +58,7 @@ class Load:
         self._thread.join(180)
         assert not self._thread.is_alive(), "the broker does not take the rest of the load"
 
-    def more(self, events: int, timeout: float = 120.0) -> None:
+    def more(self, events: int, timeout: float = 300.0) -> None:
         """Wait until the broker has confirmed ``events`` more."""
         wanted = self.confirmed + events
         eventually(lambda: self.confirmed >= wanted, timeout, f"{wanted} events are confirmed")
@@ -116,7 +116,7 @@ class Load:
 
     # --- what must have become of it
 
-    def check_exactly_once(self, timeout: float = 90.0) -> None:
+    def check_exactly_once(self, timeout: float = 300.0) -> None:
         """Fail unless every event is stored once, and changed its alarm once."""
         assert self.sent == self.confirmed > 0, f"{self.sent} sent, {self.confirmed} confirmed"
         with self.site.database() as db:

@@ -20,6 +20,7 @@ from threading import Thread
 
 import pytest
 from building import CHECKOUT, Builder, change, copy_checkout, leftovers, tree
+from local_site import free_ports, work_of_children
 
 SMALL = ("collectd-libs", "collectd")
 SERVERS = ("mongodb", "erlang", "rabbitmq-server", *SMALL)
@@ -95,9 +96,9 @@ def test_a_second_run_costs_nothing(full: Builder) -> None:
     """Current packages are left alone, with less than two seconds of work, and nothing is written."""
     before, records = tree(full.prefix), (full.prefix / "var/lib/packages/erlang.info").read_text()
     offline = Builder(full.checkout, full.prefix, None, full.before, full.env)
-    started = _work_of_children()
+    started = work_of_children()
     output = offline.do("install", *ALL)
-    assert _work_of_children() - started < 2
+    assert work_of_children() - started < 2
     assert output.count("current") == len(ALL)
     assert tree(full.prefix) == before
     assert (full.prefix / "var/lib/packages/erlang.info").read_text() == records
@@ -134,7 +135,8 @@ def test_commands_know_their_prefix_through_links(full: Builder, tmp_path: Path,
 
 def test_the_broker_runs_and_leaves_nothing_behind(full: Builder, tmp_path: Path) -> None:
     """The wrapper reads rabbitmq-env.conf, starts broker and port mapper, and ends both."""
-    settings, ports = tmp_path / "rabbitmq-env.conf", _free_ports(3)
+    base = free_ports()
+    settings, ports = tmp_path / "rabbitmq-env.conf", (base, base + 1, base + 2)
     settings.write_text(
         f"NODENAME=packages@localhost\nNODE_PORT={ports[0]}\nRABBITMQ_DIST_PORT={ports[1]}\nERL_EPMD_PORT={ports[2]}\n"
         f"ERL_EPMD_ADDRESS=127.0.0.1\nMNESIA_BASE={tmp_path}/mnesia\nLOG_BASE={tmp_path}/log\n"
@@ -343,7 +345,7 @@ def test_a_killed_update_leaves_the_version_before(small: Builder) -> None:
     small.do("install", "erlang")
     first = small.current("erlang")
     change(small.checkout, "erlang")
-    assert small.killed(signal.SIGKILL, 0.5, "update", "erlang")
+    assert small.killed_while_building("erlang", "update", "erlang")
     assert small.current("erlang") == first
     small.tool("opt/erlang/current/bin/erl", "-noshell", "-eval", "halt().")
     small.do("update", "erlang")
@@ -353,7 +355,7 @@ def test_a_killed_update_leaves_the_version_before(small: Builder) -> None:
 def test_a_killed_virtual_environment_is_made_again(small: Builder) -> None:
     """Canopsis is built in place: half an environment is never in use, and goes with the next run."""
     small.do("install", "collectd-libs")
-    assert small.killed(signal.SIGKILL, 3.0, "install", "canopsis")
+    assert small.killed_while_building("canopsis", "install", "canopsis")
     assert small.current("canopsis") == ""
     small.do("install", "canopsis")
     assert "usage: canopsis" in small.tool("bin/canopsis", "--help")
@@ -523,20 +525,6 @@ def _no_sources(folder: Path) -> Path:
     config = folder / "apt.conf"
     config.write_text('Dir::Etc::sourcelist "/none"; Dir::Etc::sourceparts "/none";\n')
     return config
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
-
-
-def _work_of_children() -> float:
-    """Return the processor seconds of every process this one has waited for: the clock would measure the neighbours."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def _as_user(folder: Path) -> tuple[str, ...]:

@@ -88,7 +88,9 @@ def secrets_of(variables: Mapping[str, Any]) -> dict[str, str]:
 def readable_with(host: Any, secrets: Mapping[str, str]) -> list[str]:
     """Return each file of the site that holds a secret and that others than its owner and group may read."""
     lines = "\n".join(line for value in secrets.values() for line in value.splitlines())
-    script = f"cat > /tmp/secrets && find {PREFIX} -type f -perm /o+rwx -exec grep -lF -f /tmp/secrets {{}} +"
+    script = f"cat > /tmp/secrets && find {PREFIX} -ignore_readdir_race -type f -perm /o+rwx "
+    # Servers delete files meanwhile: that one is gone is no error.
+    script += "-exec grep -lsF -f /tmp/secrets {} +"
     found = host.run(f"({script}; rm /tmp/secrets) <<'END'\n{lines}\nEND\n")
     assert found.stderr == "", found.stderr
     return sorted(found.stdout.split())

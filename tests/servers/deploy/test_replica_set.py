@@ -102,8 +102,8 @@ class Site:
             "expelled": [],
             "recover": False,
             "tls_ca": "",
-            "timeout": 15.0,
-            "sync_timeout": 30.0,
+            "timeout": 60.0,
+            "sync_timeout": 120.0,
         } | other
 
     def run(self, *, on: list[str] | None = None, check_mode: bool = False, **other: Any) -> list[str]:
@@ -245,7 +245,7 @@ def test_a_lost_majority_is_recovered_and_a_lone_member_not_expelled(site: Site)
     site.hosts.reverse()
     assert "playbooks/recover.yml" in site.refused(on=[three])
     assert "playbooks/recover.yml" in site.refused(on=[three], expelled=[one])
-    assert site.run(on=[three], recover=True, timeout=3.0) == [f"force {three} with {three}"]
+    assert site.run(on=[three], recover=True, timeout=10.0) == [f"force {three} with {three}"]
     assert [note.split(";")[0] for note in site.notes] == [f"{one} is dropped", f"{two} is dropped"]
     assert "last member with a vote" in site.refused(on=[three], expelled=[three])
     lost[0].wipe()
@@ -262,7 +262,7 @@ def test_a_primary_that_has_just_lost_its_majority_is_waited_for(site: Site) -> 
     for host in others:
         host.kill()
     site.hosts.sort(key=lambda host: host.address != leader)
-    assert site.run(on=[leader], recover=True, timeout=15.0) == [f"force {leader} with {leader}"]
+    assert site.run(on=[leader], recover=True, timeout=30.0) == [f"force {leader} with {leader}"]
 
 
 def test_interrupted_runs_are_taken_up(site: Site) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 from scratch_host import Host
 from servers import HOST, SHORT_CHAIN, MongoDB, RabbitMQ, free_port
 
+from canopsis.engines.registry import REGISTRY
 from canopsis.ops.wait import until
 from canopsis.store.client import opened
 from canopsis.store.settings import StoreSettings
+from canopsis.transport.connection import connect
+from canopsis.transport.topology import depth
 
 DATABASE = "site"
 USER, PASSWORD = "engines", "a password of the test"
@@ -55,6 +58,7 @@ def lay(host: Host, rabbitmq: RabbitMQ, mongodb: MongoDB) -> Site:
     """Write the files of a site, as the roles would."""
     web_port = free_port()
     add_user(mongodb)
+    purge(rabbitmq)
     host.write(
         "etc/amqp.conf",
         f"[master]\nhosts={HOST}:{rabbitmq.port}\n"
@@ -86,6 +90,16 @@ def environment(host: Host) -> str:
     return f'CANOPSIS_PREFIX="{host.prefix.path}",PYTHONPATH="{os.pathsep.join(filter(None, sys.path))}"'
 
 
+def purge(rabbitmq: RabbitMQ) -> None:
+    """Empty the queues that engines of other tests have left."""
+    connection = connect(rabbitmq.settings())
+    for name in REGISTRY:
+        for queue in (f"Engine_{name}", *(f"Engine_{name}.{number:02d}" for number in range(4))):
+            if depth(connection, queue) is not None:
+                connection.channel().queue_purge(queue)
+    connection.close()
+
+
 def add_user(mongodb: MongoDB) -> None:
     """Make the user of the database, once."""
     with opened(StoreSettings(hosts=((HOST, mongodb.port),))) as db:
@@ -101,7 +115,7 @@ def prepare(site: Site) -> None:
     site.run("main", "migrate")
     key = site.host.write("key", f"{KEY}\n")
     site.run("main", "user", "ensure", "admin", "--role", "admin", "--authkey-file", str(key))
-    site.run("hypcontrol", "start", "--timeout", "40")
-    assert until(lambda: site.host.command("main", "status").returncode == 0, 60), site.run(
+    site.run("hypcontrol", "start", "--timeout", "120")
+    assert until(lambda: site.host.command("main", "status").returncode == 0, 120), site.run(
         "main", "status", fine=(0, 1)
     )

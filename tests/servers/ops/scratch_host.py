@@ -41,9 +41,7 @@ services = webserver
 SERVICES = {"mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker", "webserver"}
 WAIT = "import signal; signal.pause()"
 
-LISTEN = (
-    "import socket, signal; s = socket.create_server(('127.0.0.1', {port})); print('up', flush=True); signal.pause()"
-)
+LISTEN = "import socket, signal; s = socket.create_server(('127.0.0.1', {port})); signal.pause()"
 
 
 @dataclass
@@ -78,20 +76,21 @@ class Host:
         return self.write(f"etc/{folder}/{name.removeprefix('engine-')}.conf", "\n".join(lines) + "\n")
 
     def pids(self) -> dict[str, list[int]]:
-        """Return the processes of the host by program, whoever is their parent.
-
-        supervisord calls a program RUNNING from its fork on; it is looked for once it is the program.
-        """
-        until(lambda: not self._forked(), 10)
+        """Return the processes of the host by program, whoever is their parent."""
+        self.settle()
         found: dict[str, list[int]] = {}
         for process in orphans.find(self.prefix).values():
             found.setdefault(process.environment[orphans.PROCESS_NAME], []).append(process.pid)
         return found
 
+    def settle(self) -> None:
+        """Wait until what supervisord calls RUNNING, from its fork on, is the program: before, nothing tells so."""
+        until(lambda: not self._forked(), 20)
+
     def _forked(self) -> list[int]:
-        """Return the processes that supervisord has forked and that are still its like."""
-        alike = {p.pid for p in processes.all_processes() if daemon._serves(p, self.prefix)}
-        return sorted(alike - {p.pid for p in daemon.all_running(self.prefix)})
+        everything = list(processes.all_processes())
+        parents = {p.pid for p in daemon.all_running(self.prefix)}
+        return [p.pid for p in everything if p.parent in parents and orphans.PROCESS_NAME not in p.environment]
 
     def supervisord(self) -> int:
         return Supervisor(self.prefix.socket).pid()
@@ -101,6 +100,7 @@ class Host:
 
     def kill_supervisord(self) -> None:
         """Kill supervisord and what would bring it back."""
+        self.settle()
         assert processes.end([*self.keepers(), self.supervisord()], signal.SIGKILL, 10) == []
 
     def begin(self, *argv: str) -> subprocess.Popen[str]:
@@ -116,7 +116,7 @@ class Host:
             text=True,
         )
 
-    def command(self, *argv: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def command(self, *argv: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command of ours to its end."""
         with self.begin(*argv) as process:
             try:

@@ -71,8 +71,8 @@ def test_a_check_opens_an_alarm_and_closes_it(full_site: Site) -> None:
     assert (alarm["state"], alarm["output"]) == (2, "DISK CRITICAL - full")
     shown = full_site.run("main", "alarms", "--component", "web1")
     assert "CRITICAL  ongoing" in shown
-    metrics = full_site.json_of_api("GET", "/api/v1/metrics?entity_id=resource:web1/disk")
-    assert metrics["total"] == 1
+    metrics = "/api/v1/metrics?entity_id=resource:web1/disk"
+    eventually(lambda: full_site.json_of_api("GET", metrics)["total"] == 1)
     full_site.run("main", *where, *plugin(0, "DISK OK | /=5%;80;90"))
     eventually(lambda: full_site.alarms_of("web1", "--show", "resolved"))
     assert full_site.alarms_of("web1") == []
@@ -112,7 +112,7 @@ def test_a_dead_letter_is_listed_shown_and_replayed(full_site: Site, rabbitmq: R
     connection = connect(rabbitmq.settings())
     publisher = ConfirmingPublisher(connection)
     publisher.send("canopsis.events", "nonsense", b'{"component": ')
-    publisher.flush(10)
+    publisher.flush(50)
     connection.close()
     eventually(lambda: full_site.json("main", "dead-letters", "list"))
     (letter,) = full_site.json("main", "dead-letters", "list")

@@ -41,7 +41,7 @@ Done = subprocess.CompletedProcess[str]
 def at_once(host: Host, *commands: Sequence[str]) -> list[Done]:
     """Run commands at the same time; none may end with a traceback."""
     with ThreadPoolExecutor(len(commands)) as pool:
-        running = [pool.submit(host.command, *command, timeout=120) for command in commands]
+        running = [pool.submit(host.command, *command, timeout=300) for command in commands]
         return [checked(future) for future in running]
 
 
@@ -114,7 +114,8 @@ def test_recovering_at_once(site: Host) -> None:
 def slow(host: Host) -> Host:
     """A host whose database answers only once the file ``gate`` is there."""
     gate = host.prefix.path / "gate"
-    host.program("mongodb", LATE.format(gate=str(gate), port=PORT + 8))
+    # Not by supervisord itself: that it runs shows that the command has asked for it.
+    host.program("mongodb", LATE.format(gate=str(gate), port=PORT + 8), autostart=False)
     host.write("etc/mongodb.conf", f"port = {PORT + 8}\n")
     host.write("etc/hypcontrol.conf", "[backend]\nservices = mongodb\n")
     return host
@@ -123,7 +124,7 @@ def slow(host: Host) -> Host:
 def begun(host: Host, pool: ThreadPoolExecutor, *command: str) -> Future[Done]:
     """Begin a command and wait until the database runs but does not answer yet."""
     future = pool.submit(host.command, *command)
-    assert until(lambda: daemon.answers(host.prefix) and services.status(host.prefix, "mongodb")[0].ok, 20)
+    assert until(lambda: daemon.answers(host.prefix) and services.status(host.prefix, "mongodb")[0].ok, 60)
     assert not future.done()
     return future
 
@@ -152,7 +153,7 @@ def test_a_program_dies_in_the_middle_of_its_start(slow: Host) -> None:
 
 def test_a_stop_in_the_middle_of_a_start(slow: Host) -> None:
     with ThreadPoolExecutor(1) as pool:
-        starting = begun(slow, pool, "service", "mongodb", "start", "--timeout", "5")
+        starting = begun(slow, pool, "service", "mongodb", "start", "--timeout", "20")
         assert slow.command("service", "mongodb", "stop").returncode == 0
         done = checked(starting)
     assert done.returncode == 1
@@ -171,9 +172,9 @@ def test_a_whole_host_stopped_in_the_middle_of_a_start(slow: Host) -> None:
 
 def test_an_interrupted_start_goes_on_by_itself(slow: Host) -> None:
     starting = slow.begin("service", "mongodb", "start")
-    assert until(lambda: daemon.answers(slow.prefix) and services.status(slow.prefix, "mongodb")[0].ok, 20)
+    assert until(lambda: daemon.answers(slow.prefix) and services.status(slow.prefix, "mongodb")[0].ok, 60)
     starting.send_signal(signal.SIGINT)
-    _, errors = starting.communicate(timeout=20)
+    _, errors = starting.communicate(timeout=60)
     assert starting.returncode == 130
     assert errors == ""
     (slow.prefix.path / "gate").touch()
@@ -187,7 +188,7 @@ def test_any_program_that_is_killed_comes_back_once(site: Host, name: str) -> No
     others = {other: pids for other, pids in site.pids().items() if other != name}
     old = site.pids()[name]
     assert processes.end(old, signal.SIGKILL, 10) == []
-    assert until(lambda: site.pids().get(name, old) != old, 20)
+    assert until(lambda: site.pids().get(name, old) != old, 60)
     assert copies(site) == dict.fromkeys(SERVICES, 1)
     assert {other: pids for other, pids in site.pids().items() if other != name} == others
     assert site.command("hypcontrol", "start").returncode == 0
@@ -208,11 +209,11 @@ def leaving(host: Host) -> Host:
     """A host whose supervisord ends, held up by a program that ends once the file ``gate`` is there."""
     host.program("collectd", RELUCTANT.format(gate=str(host.prefix.path / "gate")), stopwaitsecs=60)
     services.start(host.prefix, "collectd", host.say)
-    assert until((host.prefix.path / "ready").exists, 20)
+    assert until((host.prefix.path / "ready").exists, 60)
     ending = supervisor.Supervisor(host.prefix.socket)
     processes.end(host.keepers(), signal.SIGTERM, 10)
     ending.shutdown()
-    assert until(ending.is_ending, 20)
+    assert until(ending.is_ending, 60)
     return host
 
 

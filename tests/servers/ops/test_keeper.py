@@ -25,7 +25,13 @@ def back(host: Host, old: int) -> bool:
     if not daemon.answers(host.prefix) or host.supervisord() == old:
         return False
     pids = host.pids()
-    return pids.keys() == SERVICES and all(len(each) == 1 for each in pids.values())
+    return pids.keys() == SERVICES and all(len(each) == 1 for each in pids.values()) and is_done(host)
+
+
+def is_done(host: Host) -> bool:
+    """Whether whoever brought supervisord back has seen that it is."""
+    with (host.prefix.run / "service.lock").open("a") as lock:
+        return daemon._try_lock(lock)
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def test_a_killed_one_comes_back_again_and_again(kept: Host) -> None:
     for _ in range(2):
         before, old = kept.pids(), kill(kept)
         # The pause of one that did not live long, and the end of what it left.
-        eventually(lambda old=old: back(kept, old), keeper.PAUSE + 30)  # type: ignore[misc]
+        eventually(lambda old=old: back(kept, old), keeper.PAUSE + 90)  # type: ignore[misc]
         assert not {pid for pids in before.values() for pid in pids} & {
             pid for pids in kept.pids().values() for pid in pids
         }

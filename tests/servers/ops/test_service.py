@@ -79,7 +79,7 @@ def test_no_engine_is_told(host: Host) -> None:
 
 
 def test_a_failing_program_shows_the_end_of_its_log(host: Host) -> None:
-    host.program("webserver", "import sys; print('line one'); sys.exit('no such table: users')", startsecs=1)
+    host.program("webserver", "import sys; print('line one'); sys.exit('no such table: users')", startsecs=10)
     with pytest.raises(SiteError) as caught:
         services.start(host.prefix, "webserver", host.say)
     text = str(caught.value)
@@ -90,13 +90,13 @@ def test_a_failing_program_shows_the_end_of_its_log(host: Host) -> None:
 
 
 def test_a_failing_program_that_supervisord_gives_up(host: Host) -> None:
-    host.program("webserver", "raise SystemExit('gone for good')", startsecs=1, startretries=0)
+    host.program("webserver", "raise SystemExit('gone for good')", startsecs=10, startretries=0)
     with pytest.raises(SiteError, match=r"FATAL.*Exited too quickly(.|\n)*gone for good"):
         services.start(host.prefix, "webserver", host.say)
 
 
 def test_a_failed_program_starts_once_it_is_mended(host: Host) -> None:
-    host.program("webserver", "raise SystemExit(1)", startsecs=1)
+    host.program("webserver", "raise SystemExit(1)", startsecs=5)
     with pytest.raises(SiteError):
         services.start(host.prefix, "webserver", host.say)
     host.write("opt/webserver.py", WAIT)
@@ -134,11 +134,11 @@ def test_readiness_is_awaited(host: Host) -> None:
     host.write("etc/mongodb.conf", f"port = {PORT + 3}\n")
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(services.start, host.prefix, "mongodb", host.say)
-        assert until(lambda: daemon.answers(host.prefix), 10)
-        assert until(lambda: services.status(host.prefix, "mongodb")[0].ok, 10)
+        assert until(lambda: daemon.answers(host.prefix), 60)
+        assert until(lambda: services.status(host.prefix, "mongodb")[0].ok, 60)
         assert not starting.done()
         gate.touch()
-        assert starting.result(20)[0].changed
+        assert starting.result(60)[0].changed
 
 
 def test_status_starts_nothing(site: Host) -> None:
@@ -153,7 +153,7 @@ def test_status_of_a_killed_program_is_told_until_it_is_back(host: Host) -> None
     services.start(host.prefix, "collectd", host.say)
     (old,) = host.pids()["collectd"]
     processes.end([old], signal.SIGKILL, 5)
-    assert until(lambda: services.status(host.prefix, "collectd")[0].ok and host.pids().get("collectd"), 10)
+    assert until(lambda: services.status(host.prefix, "collectd")[0].ok and host.pids().get("collectd"), 60)
     assert host.pids()["collectd"] != [old]
 
 
@@ -285,7 +285,7 @@ class TestCommand:
         assert not any(state["ok"] for state in states)
 
     def test_a_failure_has_exit_code_1_and_the_log(self, host: Host) -> None:
-        host.program("webserver", "raise SystemExit('broken')", startsecs=1, startretries=0)
+        host.program("webserver", "raise SystemExit('broken')", startsecs=10, startretries=0)
         done = host.command("service", "webserver", "start")
         assert done.returncode == 1
         assert done.stderr.startswith("error: webserver does not come up")

@@ -58,11 +58,11 @@ class FakeApi:
 
     def await_requests(self, number: int) -> None:
         with self.came:
-            assert self.came.wait_for(lambda: len(self.paths) >= number, 20)
+            assert self.came.wait_for(lambda: len(self.paths) >= number, 60)
 
     def await_events(self, number: int) -> None:
         with self.came:
-            assert self.came.wait_for(lambda: len(self.events) >= number, 20)
+            assert self.came.wait_for(lambda: len(self.events) >= number, 60)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ class Screen:
 
     def await_text(self, wanted: str, times: int = 1) -> None:
         while self.text.count(wanted) < times:
-            assert select.select([self.ours], [], [], 20)[0], f"{wanted!r} did not come: {self.text!r}"
+            assert select.select([self.ours], [], [], 60)[0], f"{wanted!r} did not come: {self.text!r}"
             self.text += os.read(self.ours, 65536).decode()
 
     def type(self, keys: bytes) -> None:
@@ -128,7 +128,7 @@ class TestWatch:
         screen.await_text("\x1b[H\x1b[2J", times=3)
         screen.await_text("web1/disk")
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 130
+        assert watching.wait(60) == 130
         assert "Traceback" not in screen.text
         assert len(api.paths) >= 3
 
@@ -148,12 +148,12 @@ class TestWatch:
         screen.type(b"\n")
         api.await_requests(2)
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 130
+        assert watching.wait(60) == 130
 
     def test_lines_fit_the_terminal(self, host: Host, api: FakeApi, screen: Screen) -> None:
         shown = begin(host, "alarms", stdin=screen.theirs, stdout=screen.theirs, stderr=screen.theirs)
         screen.await_text("1 alarms")
-        assert shown.wait(20) == 0
+        assert shown.wait(60) == 0
         (line,) = [line for line in screen.text.splitlines() if "web1/disk" in line]
         assert len(line) == 90
         assert line.endswith("…")
@@ -179,7 +179,7 @@ class TestWatch:
         assert watching.stdout is not None
         watching.stdout.readline()
         watching.stdout.close()
-        assert watching.wait(20) == 141
+        assert watching.wait(60) == 141
         assert watching.stderr is not None
         assert watching.stderr.read() == b""
         watching.stderr.close()
@@ -203,7 +203,7 @@ class TestFeeding:
             lines.flush()
             api.await_events(number + 1)
             assert said.readline().startswith(b"event %d: accepted " % number)
-        sending.communicate(timeout=20)
+        sending.communicate(timeout=60)
         assert sending.returncode == 0
         assert [event["component"] for event in api.events] == ["c0", "c1", "c2"]
 
@@ -233,7 +233,7 @@ class TestFeeding:
             api.status = 202
         api.await_events(1)
         assert said.read().startswith(b"event 0: accepted ")
-        assert sending.wait(20) == 0
+        assert sending.wait(60) == 0
         assert len(api.events) == 1
         for stream in (said, sending.stderr):
             assert stream is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 
 import pytest
 from pymongo import MongoClient
@@ -108,28 +109,36 @@ def test_a_dead_process_does_not_hold_the_lock_for_ever(db: Store) -> None:
 
 
 def test_the_lock_is_kept_while_a_step_is_slow(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "_LEASE_SECONDS", 1.0)
-    inside, leave, refused = threading.Event(), threading.Event(), []
+    monkeypatch.setattr(migrations, "_LEASE_SECONDS", 6.0)
+    inside, leave = threading.Event(), threading.Event()
 
     def slow(_db: Store) -> None:
         inside.set()
-        leave.wait(30)
+        leave.wait(120)
 
     migrations.ensure(db)
     monkeypatch.setattr(migrations, "STEPS", ((2, "wait", slow),))
     monkeypatch.setattr(migrations, "VERSION", 2)
     thread = threading.Thread(target=migrations.ensure, args=(db,))
     thread.start()
-    assert inside.wait(10)
     try:
+        assert inside.wait(60)
+        first = held_until(db)
+        eventually(lambda: held_until(db) > first)
         with pytest.raises(StoreError):
-            migrations.ensure(db, wait=2.5)
-        refused.append(True)
+            migrations.ensure(db, wait=0.1)
     finally:
         leave.set()
         thread.join()
-    assert refused
     assert migrations.ensure(db) == []
+
+
+def held_until(db: Store) -> datetime:
+    """Return when the lock ends by itself."""
+    found = db.leases.find_one({"_id": "migration"})
+    assert found is not None
+    until: datetime = found["until"]
+    return until
 
 
 def test_steps_run_once_in_order_on_an_old_database(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from servers import RabbitMQ
@@ -19,7 +20,7 @@ def link(rabbitmq: RabbitMQ) -> Iterator[Connect]:
     made: list[Connection] = []
 
     def again() -> Connection:
-        made.append(connect(rabbitmq.settings(), "test"))
+        made.append(connect(replace(rabbitmq.settings(), write_timeout=30.0), "test"))
         return made[-1]
 
     yield again
@@ -31,7 +32,7 @@ def link(rabbitmq: RabbitMQ) -> Iterator[Connect]:
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A broker to kill: the shared one would have all earlier tests' queues to recover."""
     with RabbitMQ(tmp_path_factory.mktemp("mortal")).running() as server:
-        connection = connect(server.settings())
+        connection = connect(replace(server.settings(), write_timeout=30.0))
         declare(connection, site_topology(["dead_letters"], ["mortal", "published"], 1))
         connection.close()
         # RabbitMQ 3.10 may not find a quorum queue again that is less than a second old when it is killed.

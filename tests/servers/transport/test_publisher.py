@@ -211,16 +211,24 @@ def test_nothing_confirmed_is_lost_when_the_broker_is_killed(mortal: RabbitMQ) -
     try:
         for _ in range(2):
             before = len(confirmed)
-            eventually(lambda: len(confirmed) > before + 1000)  # noqa: B023 - called at once
+            eventually(lambda: len(confirmed) > before + 1000, 120)  # noqa: B023 - called at once
             mortal.kill()
             mortal.start()
         before = len(confirmed)
-        eventually(lambda: len(confirmed) > before + 1000)
+        eventually(lambda: len(confirmed) > before + 1000, 120)
     finally:
         stop.set()
         thread.join()
     assert failures, "the broker was killed while nothing was under way"
     connection = connect(mortal.settings())
-    got = {int(body) for body in bodies(connection, queue, depth(connection, queue) or 0)}
+    consumer, got = Consumer(connection), set[int]()
+    consumer.add(queue)
+
+    def all_came() -> bool:
+        batch = consumer.gather(500, 0.2)
+        got.update(int(delivery.body) for delivery in batch)
+        consumer.ack(batch)
+        return set(confirmed) <= got
+
+    eventually(all_came, 120)
     connection.close()
-    assert set(confirmed) <= got

@@ -19,7 +19,11 @@ def as_root() -> None:
 
 
 def owner(pid: int) -> str:
-    return pwd.getpwuid(Path(f"/proc/{pid}").stat().st_uid).pw_name
+    """Return whose process it is; that of the site's user for one that has ended since it was found."""
+    try:
+        return pwd.getpwuid(Path(f"/proc/{pid}").stat().st_uid).pw_name
+    except FileNotFoundError:
+        return USER
 
 
 def test_the_prefix_belongs_to_the_user_of_the_site(site: LocalSite) -> None:

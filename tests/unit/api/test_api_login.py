@@ -26,8 +26,9 @@ RIGHT = {"username": "ann", "password": PASSWORD}
 
 
 @pytest.fixture(name="api")
-def with_ann() -> Api:
-    """An application with the operator ann, who has a password."""
+def with_ann(monkeypatch: pytest.MonkeyPatch) -> Api:
+    """An application with the operator ann, who has a password. Time stands still for who has to wait."""
+    monkeypatch.setattr("canopsis.api.auth.local.Throttle", lambda: Throttle(lambda: 0.0))
     api = Api()
     api.database.users["ann"] = User(name="ann", role="operator", password=HASH)
     return api

@@ -251,9 +251,10 @@ class TestCheck:
         assert event["component"] == socket.gethostname()
 
     def test_a_plugin_that_does_not_end_is_unknown(self, taking: FakeApi) -> None:
-        assert run_check("import signal; print('so far', flush=True); signal.pause()", "--timeout", "0.8") == 0
+        plugin = ["--", "sh", "-c", "echo so far; exec sleep 1000"]
+        assert check.main(["--timeout", "1.5", *plugin]) == 0
         (event,) = sent(taking)
-        assert (event["state"], event["output"], event["long_output"]) == (3, "so far", "it did not end in 0.8 s")
+        assert (event["state"], event["output"], event["long_output"]) == (3, "so far", "it did not end in 1.5 s")
 
     def test_performance_data_that_cannot_be_read_never_cost_the_state(self, taking: FakeApi) -> None:
         run_check("print('OK | a=b=c;;;;;;; \"')")

@@ -11,7 +11,10 @@ from canopsis.ops import daemon, keeper, processes
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.processes import Process
 
-OURS = Process(4_000_000, 1, 4_000_000, 4_000_000, ("supervisord",))
+NOBODY = 2**22 + 1
+"""A process id beyond the largest there can be."""
+
+OURS = Process(NOBODY, 1, NOBODY, NOBODY, ("supervisord",))
 
 
 @pytest.fixture

@@ -103,12 +103,18 @@ class TestProcesses:
 
     def test_ourselves(self) -> None:
         mine = subprocess.Popen(
-            [sys.executable, "-c", "input()", "some argument"], stdin=subprocess.PIPE, env={"COLOUR": "blue"}
+            [sys.executable, "-c", "print(flush=True); input()", "some argument"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"COLOUR": "blue"},
         )
         try:
+            # Until it runs, the kernel may show it without its arguments.
+            assert mine.stdout is not None
+            assert mine.stdout.readline() == b"\n"
             found = {process.pid: process for process in processes.all_processes()}
             process = found[mine.pid]
-            assert process.command[-2:] == ("input()", "some argument")
+            assert process.command[-2:] == ("print(flush=True); input()", "some argument")
             assert process.parent in found
             assert mine.pid in found
         finally:

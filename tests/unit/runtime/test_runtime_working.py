@@ -98,7 +98,7 @@ class TestSafeStore:
         assert servers.pings == 0
 
     def test_alarms_are_written_first_and_the_rest_at_once(self, servers: Servers) -> None:
-        together = threading.Barrier(3, timeout=10)
+        together = threading.Barrier(3, timeout=60)
         first: list[Any] = []
 
         def refuse(operation: Any) -> None:

@@ -169,11 +169,11 @@ def test_a_broker_that_does_not_read_holds_nobody_up_for_ever(held: Held) -> Non
 
 
 def test_silence_is_noticed(beating: Held) -> None:
-    begin = time.monotonic()
+    begin, heard = time.monotonic(), beating.wire.transport.received_at
     with pytest.raises(TransportError, match="silent"):
-        while time.monotonic() - begin < 10:
+        while time.monotonic() - begin < 60:
             beating.connection.serve(0.1)
-    assert time.monotonic() - begin > 0.5
+    assert time.monotonic() - heard > 0.5
     assert not beating.connection.is_open
 
 
@@ -211,14 +211,14 @@ def test_no_heartbeat_while_there_is_traffic() -> None:
 def test_heartbeats_end_with_the_connection(beating: Held) -> None:
     thread = beating.connection._heart
     beating.connection.close()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 
 def test_a_heartbeat_into_a_lost_socket_ends_quietly(beating: Held) -> None:
     thread = beating.connection._heart
     beating.wire.transport.sock.close()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 
