@@ -31,21 +31,6 @@ sum(
 """
 
 
-def leader(hosts: dict[str, Any]) -> str:
-    """Return the host whose broker leads the most queues of engines."""
-    command = f"{site.PREFIX}/bin/rabbitmqctl --silent list_queues -p canopsis name leader --formatter json"
-    found = site.as_user(hosts["site1"], command)
-    rows = json.loads(found[found.index("[") :])
-    names = [row["leader"].partition("@")[2] for row in rows if row["name"].startswith("Engine_")]
-    return Counter(names).most_common(1)[0][0]
-
-
-def primary(hosts: dict[str, Any], secret: str) -> str:
-    """Return the host with MongoDB's primary."""
-    states = site.members(hosts["site1"], secret)
-    return next(member.partition(":")[0] for member, state in states.items() if state == "PRIMARY")
-
-
 def kill(host: Any, program: str) -> None:
     """Kill a program of the site at once."""
     host.check_output(f"pkill -9 -u canopsis {program}")
@@ -68,10 +53,17 @@ class Case:
     password: str
 
     def leader(self) -> str:
-        return leader(self.hosts)
+        """Return the host whose broker leads the most queues of engines."""
+        command = f"{site.PREFIX}/bin/rabbitmqctl --silent list_queues -p canopsis name leader --formatter json"
+        found = site.as_user(self.hosts["site1"], command)
+        rows = json.loads(found[found.index("[") :])
+        names = [row["leader"].partition("@")[2] for row in rows if row["name"].startswith("Engine_")]
+        return Counter(names).most_common(1)[0][0]
 
     def primary(self) -> str:
-        return primary(self.hosts, self.password)
+        """Return the host with MongoDB's primary."""
+        states = site.members(self.hosts["site1"], self.password)
+        return next(member.partition(":")[0] for member, state in states.items() if state == "PRIMARY")
 
     def stands(self, run: str, victim: str, strike: Callable[[], None]) -> None:
         """Strike while events are posted through the other hosts: each becomes visible, none changes an alarm twice."""
