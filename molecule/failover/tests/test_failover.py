@@ -57,7 +57,7 @@ class Case:
         command = f"{site.PREFIX}/bin/rabbitmqctl --silent list_queues -p canopsis name leader --formatter json"
         found = site.as_user(self.hosts["site1"], command)
         rows = json.loads(found[found.index("[") :])
-        names = [row["leader"].partition("@")[2] for row in rows if row["name"].startswith("Engine_")]
+        names: list[str] = [row["leader"].partition("@")[2] for row in rows if row["name"].startswith("Engine_")]
         return Counter(names).most_common(1)[0][0]
 
     def primary(self) -> str:
