@@ -195,8 +195,8 @@ stage_types() {
     local folder folders failures=()
     attempt mypy canopsis
     attempt mypy --explicit-package-bases plugins
-    mapfile -t folders < <(git ls-files --cached --others --exclude-standard -- 'benchmarks/*.py' 'tests/*.py' |
-        xargs -n1 dirname | sort -u)
+    mapfile -t folders < <(git ls-files --cached --others --exclude-standard -- 'benchmarks/*.py' 'tests/*.py' \
+        'molecule/*/tests/*.py' | xargs -n1 dirname | sort -u)
     for folder in "${folders[@]}"; do
         check_types_of "$folder"
     done
@@ -210,7 +210,7 @@ check_types_of() {
     local folder=$1 files roots
     mapfile -t files < <(git ls-files --cached --others --exclude-standard -- ":(glob)$folder/*.py")
     roots=$(find tests -type d ! -name __pycache__ -path "$(cut -d/ -f1-2 <<<"$folder")*" | sort | paste -sd:)
-    MYPYPATH=$folder:benchmarks:tests:tests/servers:tests/servers/chain:$roots \
+    MYPYPATH=$folder:molecule/shared/testing:benchmarks:tests:tests/servers:tests/servers/chain:$roots \
         attempt mypy --explicit-package-bases --follow-imports=silent --no-strict-optional --allow-untyped-calls \
         --no-warn-return-any --implicit-reexport --no-strict-equality --no-warn-unused-ignores \
         --disable-error-code=var-annotated --disable-error-code=func-returns-value --disable-error-code=dict-item \

@@ -46,12 +46,12 @@ class Place:
         return self.name in self.groups.get(tier, set())
 
 
-def fingerprint(host: Any, prefix: str = PREFIX) -> dict[str, dict[str, str]]:
-    """Return the fingerprint of ``host``. Raises AssertionError when it cannot be taken."""
+def fingerprint(host: Any, prefix: str = PREFIX) -> dict[str, dict[str, Any]]:
+    """Return the fingerprint of ``host``, as fingerprint.py makes it. Raises AssertionError when it cannot be taken."""
     script = FINGERPRINT.read_text()
     done = host.run(f"python3 - {prefix} <<'END-OF-SCRIPT'\n{script}\nEND-OF-SCRIPT\n")
     assert done.rc == 0, done.stderr
-    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
