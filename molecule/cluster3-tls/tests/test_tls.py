@@ -1,9 +1,11 @@
-"""Three hosts that encrypt: nothing answers in the clear, a rebuilt host changes nobody, the authority is replaced."""
+"""Three hosts that encrypt: nothing answers in the clear, the authority is replaced, TLS is switched off and on."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import plays
@@ -100,6 +102,28 @@ def test_the_authority_is_replaced_in_steps(
 def test_the_old_authority_is_trusted_no_longer(hosts: dict[str, Any], port: int) -> None:
     assert [handshake(hosts["site1"], name, port) for name in ALL] == ["0 (ok)"] * 3
     assert "0 (ok)" not in [handshake(hosts["site1"], name, port, OLD) for name in ALL]
+
+
+def by_command(host: Any, path: str) -> int:
+    """Return the total of a list as the site's own command sees it, whatever the API speaks."""
+    return int(json.loads(site.as_user(host, f"{site.PREFIX}/bin/canopsis api GET '/api/v1/{path}'"))["total"])
+
+
+@pytest.mark.parametrize(("wanted", "clear"), [("false", True), ("true", False)], ids=["off", "on again"])
+def test_the_whole_site_is_switched_over(hosts: dict[str, Any], wanted: str, clear: bool) -> None:
+    given = ("site.yml", "-e", f"canopsis_tls={wanted}")
+    assert "site3 would no longer understand it" in plays.refuse(*given, "--limit", "site1,site2")
+    plays.succeed(*given)
+    answers = [
+        hosts["site1"].run(f"{site.PYTHON} - <<'END'\n{CLEAR[name]}\nEND\n").stdout for name in ("API", "broker")
+    ]
+    assert [answer.startswith(("b'HTTP/'", "b'\\x01")) for answer in answers] == [clear, clear], answers
+    site.send(hosts["site1"], 50, f"switched-{wanted}")
+    for name in ALL:
+        site.as_user(hosts[name], f"{site.PREFIX}/bin/canopsis status")
+        total = partial(by_command, hosts[name])
+        site.eventually(lambda total=total: total(f"alarms?search=switched-{wanted}&limit=0"), 50)
+        assert total("alarms?search=encrypted&limit=0") == 50
 
 
 def test_a_run_after_all_that_changes_nothing(hosts: dict[str, Any]) -> None:
