@@ -117,7 +117,8 @@ class Beats:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2.0)
-        self._release()
+        if self._thread.is_alive() or self._thread.ident is None:
+            self._release()
         self._publishing.close()
 
     def _release(self) -> None:
@@ -175,5 +176,5 @@ class Beats:
             except Exception:  # noqa: BLE001 - a bug in one beat must not end all the others
                 _LOG.exception("a beat failed; the next one comes")
             self._stop.wait(min(1.0, *(beating.interval for beating in self._beatings)))
-        # A turn that took longer than its end waited for it may have taken a lease since.
+        # Here, not at the end alone: a turn that the end did not wait for may take a lease after it.
         self._release()

@@ -91,7 +91,8 @@ class Lease:
         self._changed.set()
         if self._thread.is_alive():
             self._thread.join(ANNOUNCE_SECONDS)
-        self._withdraw()
+        if self._thread.is_alive() or self._thread.ident is None:
+            self._withdraw()
 
     def _withdraw(self) -> None:
         try:
@@ -109,5 +110,5 @@ class Lease:
                 _LOG.debug("announcing: %s", error)
             self._changed.wait(ANNOUNCE_SECONDS)
             self._changed.clear()
-        # An announcement that took longer than its end waited for it has put the lease back.
+        # Here, not at the end alone: an announcement that the end did not wait for puts the lease back.
         self._withdraw()

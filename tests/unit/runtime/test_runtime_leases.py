@@ -107,6 +107,7 @@ class TestLease:
         assert announced.wait(20), "hurry does not wait for the next turn"
         lease.end()
         assert leases.said[-1] == ("withdraw", "worker", "host1", 1)
+        assert leases.said.count(leases.said[-1]) == 1
 
     def test_an_announcement_later_than_the_end_is_withdrawn(
         self, leases: FakeLeases, monkeypatch: pytest.MonkeyPatch
