@@ -292,7 +292,7 @@ refuse_mounted() {
     mapfile -t mounts < <(findmnt --list --noheadings --output TARGET)
     for mount in "${mounts[@]}"; do
         [[ $mount == "$PREFIX"/* ]] || continue
-        [[ ! $KEEP_DATA ]] || ! is_of_the_data "${mount#"$PREFIX"/}" || continue
+        if [[ $KEEP_DATA ]] && is_of_the_data "${mount#"$PREFIX"/}"; then continue; fi
         die "a disk is mounted at $mount: nothing removed. Stop the site ($PREFIX/bin/hypcontrol stop), umount $mount, run this again; what is on the disk stays"
     done
 }

@@ -95,10 +95,9 @@ class ReplicaSet:
             return False
         return True
 
-    # -- what is there --
-
     def surely_logs_in(self, address: str, user: str, password: str) -> bool:
         """Whether ``password`` is that of ``user``; who is too busy to say so is asked again until the timeout."""
+        said: list[bool] = []
         errors: list[PyMongoError] = []
 
         def answers() -> bool:
@@ -108,10 +107,11 @@ class ReplicaSet:
                 errors.append(error)
             return bool(said)
 
-        said: list[bool] = []
         if not await_true(answers, self.params["timeout"]):
             raise errors[-1]
         return said[0]
+
+    # -- what is there --
 
     def hello(self, address: str) -> dict[str, Any]:
         """Return what the member says of itself; empty when it cannot be reached."""
