@@ -70,9 +70,7 @@ class Builder:
 
     def killed(self, number: signal.Signals, after: float, *args: str) -> bool:
         """Start a verb and signal its whole process group after ``after`` seconds; False when it was done before."""
-        process = subprocess.Popen(
-            self.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        process = self._begun(*args)
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:
@@ -83,10 +81,9 @@ class Builder:
 
     def killed_while_building(self, name: str, *args: str) -> bool:
         """Start a verb and kill it once it lays a version of ``name``; False when it was done before."""
-        home, whole = self.prefix / "opt" / name, {path.parent for path in self._versions(name)}
-        process = subprocess.Popen(
-            self.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        home = self.prefix / "opt" / name
+        whole = {path.parent for path in home.glob("*/.package")}
+        process = self._begun(*args)
 
         def is_laying() -> bool:
             folders = {path for path in home.glob("*") if path.is_dir() and not path.is_symlink()} - whole
@@ -98,8 +95,11 @@ class Builder:
         process.wait(TIMEOUT)
         return under_way
 
-    def _versions(self, name: str) -> list[Path]:
-        return list((self.prefix / "opt" / name).glob("*/.package"))
+    def _begun(self, *args: str) -> subprocess.Popen[bytes]:
+        """Start a verb in a process group of its own, and do not wait."""
+        return subprocess.Popen(
+            self.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
 
     def current(self, name: str) -> str:
         """Return the version of package ``name`` that is in use, "" when there is none."""
