@@ -53,10 +53,13 @@ signal.pause()
 
 
 def stamped(host: Host) -> Path:
-    """Give every program of ``host`` a code that notes its begin and its end; return the notes."""
+    """Give every program of ``host`` a code that notes its begin and its end; return the notes.
+
+    Each counts as running after a second only, or a section would not wait for the one before.
+    """
     log = host.prefix.path / "notes"
     for name in SERVICES:
-        host.program(name, STAMP.format(log=str(log), name=name), autostart=False)
+        host.program(name, STAMP.format(log=str(log), name=name), autostart=False, startsecs=1)
     (host.prefix.path / "etc/mongodb.conf").unlink()
     return log
 
@@ -106,9 +109,10 @@ def test_sections_start_in_order_and_stop_in_reverse(site: Host) -> None:
     log = stamped(site)
     assert site_start(site)
     assert until(lambda: log.exists() and len(notes(log, "begin")) == len(SERVICES), 60)
-    begun = re.findall(r"spawned: '([^']+)'", (site.prefix.log / "supervisord.log").read_text())
-    assert set(begun[:2]) == {"mongodb", "rabbitmq-server"}
-    assert begun[4:] == ["webserver"]
+    told = (site.prefix.log / "supervisord.log").read_text()
+    begun = re.findall(r"(?:spawned: '|success: )([^' ]+)", told)
+    sections = [{"mongodb", "rabbitmq-server"}, {"engine-cleaner", "engine-worker"}, {"webserver"}]
+    assert [set(part) for part in (begun[:4], begun[4:8], begun[8:])] == sections, told
     assert stop(site)
     ended = notes(log, "end")
     assert ended[0] == "webserver"
