@@ -31,6 +31,7 @@ def status(call: Call) -> Response:
             "healthy": not any(server.error for server in servers) and any(each["alive"] for each in instances),
             "servers": [_shown(server) for server in servers],
             "engines": instances,
+            "sources": _sources(instances),
             "partitions": _partitions(instances),
             "queues": _queues(call),
         }
@@ -43,6 +44,19 @@ def _instances(call: Call) -> list[Document]:
     except StoreError:
         return []
     return [each | {"alive": each["age"] <= SILENT_AFTER} for each in found]
+
+
+def _sources(instances: Sequence[Document]) -> list[Document]:
+    """Return what the engine processes counted by source since they began, summed, the most first."""
+    sums: dict[str, dict[str, int]] = {}
+    for each in instances:
+        for counts in each.get("sources", ()):
+            own = sums.setdefault(counts["source"], {})
+            for kind, number in counts.items():
+                if kind != "source":
+                    own[kind] = own.get(kind, 0) + number
+    most = sorted(sums.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    return [{"source": name, **counts} for name, counts in most]
 
 
 def _partitions(instances: Sequence[Document]) -> list[Document]:

@@ -47,7 +47,10 @@ MAX_ROUTING_KEY = 255
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_type"):
-    """What every event has. ``timestamp`` is in seconds since the epoch, UTC."""
+    """What every event has. ``timestamp`` is in seconds since the epoch, UTC.
+
+    ``warnings`` are made by ``normalise``: what of the event as it came was left out or mended.
+    """
 
     connector: str
     connector_name: str
@@ -63,6 +66,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_t
     tags: list[str] = msgspec.field(default_factory=list)
     perf_data_array: list[PerfData] = msgspec.field(default_factory=list)
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 class Check(Event, tag="check"):
@@ -135,7 +139,7 @@ _OWN: dict[type[AnyEvent], dict[str, Callable[[Any], Any]]] = {
     Log: {"level": fields.text_check("level", fields.MAX_NAME)},
 }
 _REQUIRED: dict[type[AnyEvent], str] = {Check: "state", Comment: "output"}
-_ELSEWHERE = frozenset({"event_type", "timestamp", "entity_id", "extra"})
+_ELSEWHERE = frozenset({"event_type", "timestamp", "entity_id", "extra", "warnings"})
 
 
 @dataclass(frozen=True, slots=True)

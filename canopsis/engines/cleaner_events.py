@@ -9,6 +9,7 @@ import msgspec
 
 from canopsis.core.event import decode, normalise
 from canopsis.errors import InvalidEvent
+from canopsis.runtime.bysource import UNKNOWN, source_of, source_of_raw
 from canopsis.runtime.contract import Batch, Context, Dead, Effects, Raw
 
 NAME = "cleaner_events"
@@ -39,6 +40,7 @@ def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
         elements = decode(raw.body)
     except InvalidEvent as error:
         effects.incoming += 1
+        effects.count(UNKNOWN, "refused")
         effects.dead.append(Dead.of(raw, str(error), error.field))
         return
     effects.incoming += len(elements)
@@ -50,7 +52,10 @@ def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
             event = normalise(element, now)
         except InvalidEvent as error:
             effects.dead.append(_dead_element(raw, element, index, len(elements), error))
+            effects.count(source_of_raw(element), "refused")
             continue
+        if event.warnings:
+            effects.count(source_of(event), "warnings")
         if not event.event_id:
             event.event_id = ids.derive(element, index)
         effects.forward.append(event)

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from canopsis.core.event import routing_key
+from canopsis.core.event import AnyEvent, routing_key
 from canopsis.errors import CanopsisError, StoreError, TransportError
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Effects, Engine, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.letters import letters
-from canopsis.runtime.selfmetrics import Reading, measured, perf_event
+from canopsis.runtime.selfmetrics import Reading, measured, perf_event, source_event
 from canopsis.runtime.sharing import Instance
 from canopsis.store import leases, write
 from canopsis.store.client import Store
@@ -159,9 +159,12 @@ class Beats:
             after = Reading(now, self._counters.read(name))
             values = measured(beating.last, after, self._publishing.depth(beating.queues()))
             event = perf_event(name, self._instance.host, self._instance.number, time.time(), values)
-            messages.append(Outgoing(EVENTS, routing_key(event), encode(event)))
+            messages.append(_outgoing(event))
             beating.last = after
+        who, untold = self._instance, self._counters.sources.untold() if due else {}
+        messages += [_outgoing(source_event(name, who.host, who.number, time.time(), untold[name])) for name in untold]
         self._publishing.publish(messages)
+        self._counters.sources.tell(untold)
 
     def _keep(self) -> None:
         while not self._stop.is_set():
@@ -178,3 +181,7 @@ class Beats:
             self._stop.wait(min(1.0, *(beating.interval for beating in self._beatings)))
         # Here, not at the end alone: a turn that the end did not wait for may take a lease after it.
         self._release()
+
+
+def _outgoing(event: AnyEvent) -> Outgoing:
+    return Outgoing(EVENTS, routing_key(event), encode(event))

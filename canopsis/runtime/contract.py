@@ -15,6 +15,7 @@ import msgspec
 
 from canopsis.core.alarm import Alarm
 from canopsis.core.event import AnyEvent
+from canopsis.runtime.bysource import Counts, Kind
 from canopsis.store.operations import Document, Writes, no_writes
 
 
@@ -105,7 +106,8 @@ class Effects:
     """What follows from a batch. ``incoming = len(forward) + len(drop) + len(dead)`` holds.
 
     ``incoming`` is set by engines whose input is raw: how many elements the messages had. ``more``
-    is for ``beat``: there is more to do, call again at once.
+    is for ``beat``: there is more to do, call again at once. ``counts`` are events by source and kind,
+    beside the balance: an event that is counted is forwarded, dropped or dead as any other.
     """
 
     forward: list[AnyEvent] = field(default_factory=list)
@@ -115,6 +117,12 @@ class Effects:
     dead: list[Dead] = field(default_factory=list)
     incoming: int = 0
     more: bool = False
+    counts: Counts = field(default_factory=dict)
+
+    def count(self, source: str, kind: Kind) -> None:
+        """Count one event of ``source`` (``bysource.source_of``)."""
+        key = (source, kind)
+        self.counts[key] = self.counts.get(key, 0) + 1
 
 
 class Context(Protocol):

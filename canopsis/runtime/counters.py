@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from canopsis.runtime.bysource import SourceCounts
+
 
 @dataclass(slots=True)
 class Tally:
@@ -43,10 +45,14 @@ class Tally:
 
 
 class Counters:
-    """The tallies of a process. Any thread may read; a reader always sees them balanced."""
+    """The tallies of a process. Any thread may read; a reader always sees them balanced.
+
+    ``sources`` are its counts by source.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._lock = threading.Lock()
+        self.sources = SourceCounts()
         self._tallies = {name: Tally() for name in names}
 
     def add(self, tallies: Mapping[str, Tally]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from canopsis.core.event import AnyEvent
 from canopsis.errors import CanopsisError, StoreError
+from canopsis.runtime import bysource
 from canopsis.runtime.contract import (
     Batch,
     Context,
@@ -63,6 +64,7 @@ class Outcome:
     dead: list[tuple[str, Dead]] = field(default_factory=list)
     drop: list[tuple[str, Drop]] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    counts: bysource.Counts = field(default_factory=dict)
 
 
 class Pipeline:
@@ -115,6 +117,7 @@ class Pipeline:
         outcome.publish += effects.publish
         outcome.dead += [(stage.name, dead) for dead in effects.dead]
         outcome.drop += [(stage.name, drop) for drop in effects.drop]
+        bysource.add(outcome.counts, effects.counts)
         if not effects.forward:
             return
         for name in stage.local:

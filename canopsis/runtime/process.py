@@ -124,6 +124,7 @@ class Process:
             "engines": list(self._engines),
             "partitions": sorted(self._runner.partitions),
             "counters": self.counters.documents(),
+            "sources": self.counters.sources.documents(),
             "state": self._health.state,
         }
 

@@ -135,6 +135,7 @@ class Runner:
         self.intake.pace.learn(messages, taken.incoming(outcome))
         taken.time_in(outcome, time.time())
         self._counters.add(outcome.tallies)
+        self._counters.sources.add(outcome.counts)
         for engine, drop in outcome.drop:
             _LOG.debug("%s dropped %s by rule %s: %s", engine, drop.event_id, drop.rule, drop.reason)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from canopsis.core.event import Perf, PerfData
+from canopsis.runtime.bysource import Kind
 from canopsis.runtime.counters import Tally
 
 Metric = Literal[
@@ -35,15 +37,25 @@ class Reading:
 
 def perf_event(engine: str, host: str, instance: int, now: float, values: dict[Metric, float]) -> Perf:
     """Return the event that carries ``values`` of ``engine`` on ``host``."""
-    suffix = f"-{instance}" if instance > 1 else ""
+    items = [PerfData(metric=name, value=value, unit=_UNITS.get(name)) for name, value in values.items()]
+    return _event(f"Engine_{engine}", host, instance, now, items)
+
+
+def source_event(source: str, host: str, instance: int, now: float, counts: Mapping[Kind, int]) -> Perf:
+    """Return the event that carries what was counted of ``source`` by a process on ``host`` since it began."""
+    items = [PerfData(metric=f"cps_{kind}", value=float(number)) for kind, number in counts.items()]
+    return _event(f"source {source}", host, instance, now, items)
+
+
+def _event(resource: str, host: str, instance: int, now: float, items: list[PerfData]) -> Perf:
     return Perf(
         connector=CONNECTOR,
         connector_name=CONNECTOR_NAME,
         component=host,
-        resource=f"Engine_{engine}{suffix}",
+        resource=resource if instance == 1 else f"{resource}-{instance}",
         source_type="resource",
         timestamp=now,
-        perf_data_array=[PerfData(metric=name, value=value, unit=_UNITS.get(name)) for name, value in values.items()],
+        perf_data_array=items,
     )
 
 

@@ -309,7 +309,8 @@ class TestHealth:
         api = Api(queues=("Engine_cleaner_events", "Engine_alarm.00"))
         api.broker.waiting = {"Engine_cleaner_events": 7}
         silent = LIVING | {"_id": "instance:worker:h2:1", "age": 500.0, "partitions": [2]}
-        api.database.living = [LIVING, silent]
+        late = {"sources": [{"source": "c/1", "late": 1}, {"source": "c/2", "late": 5}]}
+        api.database.living = [LIVING | late, silent | {"sources": [{"source": "c/1", "late": 1, "refused": 9}]}]
         [found] = api.get("/api/v1/status", "reader").json["data"]
         assert found["healthy"] is True
         assert [engine["alive"] for engine in found["engines"]] == [True, False]
@@ -317,6 +318,7 @@ class TestHealth:
             {"process": "worker", "partition": 1, "holder": "instance:worker:h1:1"},
             {"process": "worker", "partition": 3, "holder": "instance:worker:h1:1"},
         ]
+        assert found["sources"] == [{"source": "c/1", "late": 2, "refused": 9}, {"source": "c/2", "late": 5}]
         assert found["queues"] == [
             {"name": "Engine_cleaner_events", "messages": 7, "exists": True},
             {"name": "Engine_alarm.00", "messages": None, "exists": False},

@@ -132,3 +132,10 @@ def test_beat_and_forget_do_nothing() -> None:
     engine = CleanerEvents()
     engine.forget(None)
     assert engine.beat(NOW, FakeContext()) == Effects()
+
+
+def test_refused_elements_are_counted_by_source() -> None:
+    bad = GOOD | {"state": 9}
+    nameless = {name: value for name, value in bad.items() if name != "connector_name"}
+    effects = clean(message(body(bad, GOOD, nameless)), message(body(bad)), message(b"junk"))
+    assert effects.counts == {("c/n", "refused"): 2, ("unknown", "refused"): 2}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from runtime_fakes import FakeEngine, FakePublishing, Servers
 
-from canopsis.core.event import decode
-from canopsis.errors import StoreError
+from canopsis.core.event import decode, normalise
+from canopsis.errors import StoreError, TransportError
 from canopsis.runtime import sharing
 from canopsis.runtime.beat import Beating, Beats
 from canopsis.runtime.contract import Context, Dead, Effects, Outgoing
@@ -146,6 +146,10 @@ def beats(publishing: FakePublishing, *engines: FakeEngine, interval: float = 60
     return Beats(DB, publishing, WHO, counters, beating)  # type: ignore[arg-type]
 
 
+def _refuse(_messages: object) -> None:
+    raise TransportError("away")
+
+
 @pytest.mark.usefixtures("servers", "leases")
 class TestBeats:
     def test_each_engine_tells_its_metrics_and_is_beaten(self, servers: Servers, leases: FakeLeases) -> None:
@@ -160,6 +164,42 @@ class TestBeats:
         assert engine.beaten == 1
         assert leases.said == [("alarm", WHO.id, 120.0)]
         assert servers.write.tries == 1
+
+    def test_what_was_counted_of_a_source_is_told_once_and_again_when_it_changes(self) -> None:
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        made, now = beats(publishing, engine), time.monotonic() + 100
+        made._counters.sources.add({("nagios/n1", "late"): 2, ("nagios/n1", "repeated"): 1})
+
+        def told() -> list[tuple[str, dict[str, float]]]:
+            events = [event for message in publishing.published for event in decode(message.body)]
+            publishing.published.clear()
+            assert all(normalise(event, time.time()).warnings == [] for event in events)
+            return [
+                (event["resource"], {item["metric"]: item["value"] for item in event["perf_data_array"]})
+                for event in events
+                if event["resource"].startswith("source ")
+            ]
+
+        made.turn(now)
+        assert told() == [("source nagios/n1", {"cps_late": 2.0, "cps_repeated": 1.0})]
+        made.turn(now + 60)
+        assert told() == []
+        made._counters.sources.add({("nagios/n1", "late"): 1})
+        made.turn(now + 120)
+        assert told() == [("source nagios/n1", {"cps_late": 3.0, "cps_repeated": 1.0})]
+
+    def test_counts_of_a_source_are_told_again_when_the_broker_did_not_take_them(self) -> None:
+        made, now = beats(FakePublishing(), FakeEngine("alarm")), time.monotonic() + 100
+        made._counters.sources.add({("nagios/n1", "late"): 2})
+        away = FakePublishing()
+        away.publish = _refuse  # type: ignore[method-assign]
+        made._publishing = away  # type: ignore[assignment]
+        with pytest.raises(TransportError):
+            made.turn(now)
+        publishing = FakePublishing()
+        made._publishing = publishing  # type: ignore[assignment]
+        made.turn(now + 60)
+        assert [decode(message.body)[0]["resource"] for message in publishing.published][-1:] == ["source nagios/n1"]
 
     def test_nothing_before_it_is_due(self, servers: Servers) -> None:
         publishing, engine = FakePublishing(), FakeEngine("alarm")

@@ -16,7 +16,7 @@ from runtime_fakes import NOW, FakePublisher, check, delivery, message, registry
 from canopsis.core.entity import partition_of
 from canopsis.core.event import decode, decode_batch, normalise
 from canopsis.errors import InputError
-from canopsis.runtime import intake, letters
+from canopsis.runtime import bysource, intake, letters
 from canopsis.runtime.contract import Dead, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.health import Health
@@ -77,6 +77,41 @@ class TestCounters:
         finally:
             stop.set()
             thread.join()
+
+
+class TestSourceCounts:
+    def test_batches_add_up_by_source_and_kind(self) -> None:
+        counts = bysource.SourceCounts()
+        counts.add({("a/1", "late"): 2, ("b/1", "refused"): 1})
+        counts.add({("a/1", "late"): 1, ("a/1", "warnings"): 5})
+        assert counts.documents() == [{"source": "a/1", "late": 3, "warnings": 5}, {"source": "b/1", "refused": 1}]
+
+    def test_sources_beyond_the_limit_are_counted_together(self) -> None:
+        counts = bysource.SourceCounts()
+        for number in range(bysource.MOST_SOURCES + 7):
+            counts.add({(f"c/{number}", "refused"): 1})
+        found = counts.untold()
+        assert len(found) == bysource.MOST_SOURCES + 1
+        assert found[bysource.OTHER] == {"refused": 7}
+        assert len(counts.documents()) == bysource.SHOWN
+        assert counts.documents()[0] == {"source": bysource.OTHER, "refused": 7}
+
+    @pytest.mark.parametrize(
+        ("raw", "name"),
+        [
+            ({"connector": "c", "connector_name": "n"}, "c/n"),
+            ({"connector": "c"}, bysource.UNKNOWN),
+            ({"connector": ["c"], "connector_name": "n"}, bysource.UNKNOWN),
+            ({"connector": "é" * 200, "connector_name": "n"}, "é" * 58 + "…"),
+        ],
+    )
+    def test_a_source_has_a_name_of_few_bytes(self, raw: dict[str, Any], name: str) -> None:
+        assert bysource.source_of_raw(raw) == name
+
+    def test_events_and_refused_ones_are_counted_under_one_name(self) -> None:
+        event = check("a")
+        raw = {"connector": event.connector, "connector_name": event.connector_name}
+        assert bysource.source_of(event) == bysource.source_of_raw(raw)
 
 
 class TestLetters:

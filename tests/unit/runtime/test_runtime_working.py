@@ -26,10 +26,12 @@ from runtime_fakes import (
 
 from canopsis.errors import Fenced, StoreError, TransportError
 from canopsis.runtime import context, process, runner
+from canopsis.runtime.bysource import source_of
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch, Context, Dead, Effects, encode
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.health import Health
+from canopsis.runtime.intake import Taken
 from canopsis.runtime.outbox import Outbox
 from canopsis.runtime.pipeline import Pipeline, Stage
 from canopsis.runtime.runner import Runner
@@ -273,6 +275,19 @@ class TestRunner:
         Work(FakeEngine("context", act)).handle("a")
         (written,) = servers.write.applied
         assert [operation.document["reason"] for operation in written["dead_letters"]] == ["bad"]  # type: ignore[union-attr]
+
+    def test_what_engines_count_by_source_is_counted_once_acknowledged(self) -> None:
+        def act(batch: Batch, ctx: Context) -> Effects:
+            effects = forward(batch, ctx)
+            for event in batch.events:
+                effects.count(source_of(event), "late")
+            return effects
+
+        work = Work(FakeEngine("context", act))
+        outcome = work.handle("a", "b")
+        assert work.counters.sources.documents() == []
+        work.runner.done(1, Taken(), outcome)
+        assert work.counters.sources.documents() == [{"source": "c/n", "late": 2}]
 
     def test_a_document_that_cannot_be_written_throws_memory_away(self, servers: Servers) -> None:
         servers.write.refuse = lambda op: ValueError("no") if op.document["_id"] == 2 else None
