@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible.module_utils.canopsis_replica_set import Account, Member, Step, plan_accounts
 from ansible.module_utils.canopsis_wait import await_true
 
 try:
     from pymongo import MongoClient
-    from pymongo.errors import OperationFailure, PyMongoError
+    from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
     PROBLEM = ""
     ERRORS: tuple[type[Exception], ...] = (PyMongoError,)
@@ -20,8 +20,10 @@ except ImportError as error:
     PROBLEM = f"{error}: run this module with the Python of the package canopsis (ansible_python_interpreter)"
 
 UNAUTHORIZED, AUTHENTICATION_FAILED, ALREADY_INITIALIZED, UNMAPPED = 13, 18, 23, 74
-# Another configuration is under way, or another member has become primary: the same call does it a moment later.
-PASSING = frozenset({103, 109, 308, 189, 10107, 11602, 13436})
+# Another configuration is under way, nobody has caught up yet, or another member has become primary: the same call
+# does it a moment later. pymongo raises NotPrimaryError, no OperationFailure, for most of the last.
+PASSING = frozenset({91, 103, 109, 189, 262, 308, 10058, 10107, 11600, 11602, 13435, 13436})
+T = TypeVar("T")
 
 
 class RefusedError(Exception):
@@ -31,6 +33,16 @@ class RefusedError(Exception):
 def login_refused(error: Exception) -> bool:
     """Whether a login was refused. pymongo may hide it in the timeout of a direct connection."""
     return getattr(error, "code", None) == AUTHENTICATION_FAILED or "Authentication failed" in str(error)
+
+
+def passes(error: Exception) -> bool:
+    """Whether the same call may do a moment later: a connection that an election closed, or one of ``PASSING``."""
+    return isinstance(error, AutoReconnect) or getattr(error, "code", None) in PASSING
+
+
+def words(error: Exception) -> str:
+    """Return what an error says to a reader, without the server's whole document."""
+    return str(error).partition(", full error:")[0]
 
 
 def listens(address: str) -> bool:
@@ -247,55 +259,83 @@ class ReplicaSet:
         return bool(said.get("secondary") or said.get("isWritablePrimary"))
 
     def _remove(self, address: str) -> None:
+        if self.primary() == address:
+            # An election since the plan was made; no primary takes itself out.
+            self._step_down(address)
         self._reconfigure(lambda members: [member for member in members if member["host"] != address])
 
     def _step_down(self, address: str) -> None:
         """Give the lead to another member that has caught up."""
         try:
-            self.admin(address).command("replSetStepDown", 60, secondaryCatchUpPeriodSecs=10)
+            self._patiently(lambda: self._resign(address), f"{address} does not step down")
         except OperationFailure as error:
-            raise RefusedError(f"{address} does not step down: {error}") from error
-        except PyMongoError:
-            # It may close the connection instead of an answer; what counts is the next primary.
-            self._leader = ""
+            raise RefusedError(f"{address} does not step down: {words(error)}") from error
         if not await_true(lambda: self._find_primary() not in ("", address), self.params["timeout"]):
             raise RefusedError(f"{address} stepped down and nobody took over: see the logs of the other members")
 
+    def _resign(self, address: str) -> None:
+        self._leader = ""
+        try:
+            self.admin(address).command("replSetStepDown", 60, secondaryCatchUpPeriodSecs=10)
+        except AutoReconnect:
+            # It is no primary any more, or closed the connection instead of an answer; what counts is the next primary.
+            return
+
     def _reconfigure(self, change: Callable[[list[Any]], list[Any]]) -> None:
         """Change the members as one new version, and wait until a majority has it."""
-        said: list[str] = []
 
-        def attempt() -> bool:
-            admin = self.admin(self.primary())
+        def attempt(admin: Any) -> None:  # noqa: ANN401 - pymongo may be absent
             config = admin.command("replSetGetConfig")["config"]
             config.update(members=change(config["members"]), version=config["version"] + 1)
-            try:
-                admin.command("replSetReconfig", config)
-            except OperationFailure as error:
-                said.append(str(error))
-                if error.code not in PASSING:
-                    raise
-                return False
-            return True
+            admin.command("replSetReconfig", config)
 
-        if not await_true(attempt, self.params["timeout"]):
-            raise RefusedError(f"the set takes no new configuration: {said[-1]}")
+        self._through_primary(attempt, "the set takes no new configuration")
         if not await_true(self._committed, self.params["timeout"]):
             raise RefusedError("a majority of the set has not taken the new configuration: see its members' logs")
 
     def _committed(self) -> bool:
-        answer = self.admin(self.primary()).command("replSetGetConfig", commitmentStatus=True)
+        answer = self._through_primary(
+            lambda admin: admin.command("replSetGetConfig", commitmentStatus=True),
+            "the set does not tell its configuration",
+        )
         return bool(answer["commitmentStatus"])
+
+    def _through_primary(self, act: Callable[[Any], T], failed: str) -> T:
+        """Return what ``act`` gives with the primary's admin database, whichever member is primary by then."""
+        return self._patiently(lambda: act(self.admin(self.primary())), failed)
+
+    def _patiently(self, act: Callable[[], T], failed: str) -> T:
+        """Return what ``act`` gives; it is done again while its error passes. Raises RefusedError when none does."""
+        given: list[T] = []
+        said: list[str] = []
+
+        def attempt() -> bool:
+            try:
+                given.append(act())
+            except PyMongoError as error:
+                if not passes(error):
+                    raise
+                self._leader = ""
+                said.append(words(error))
+            return bool(given)
+
+        if not await_true(attempt, self.params["timeout"]):
+            raise RefusedError(f"{failed}: {said[-1]}")
+        return given[0]
 
     def _force(self, address: str, kept: tuple[str, ...]) -> None:
         """Make a set of the survivors alone; the lost have no say."""
-        admin = self.admin(address)
-        config = admin.command("replSetGetConfig")["config"]
-        members = [member for member in config["members"] if member["host"] in kept]
-        if not any(member["votes"] for member in members):
-            members = [voting(member, member["host"]) for member in members]
-        config.update(members=members, version=config["version"] + 1)
-        admin.command("replSetReconfig", config, force=True)
+
+        def attempt() -> None:
+            admin = self.admin(address)
+            config = admin.command("replSetGetConfig")["config"]
+            members = [member for member in config["members"] if member["host"] in kept]
+            if not any(member["votes"] for member in members):
+                members = [voting(member, member["host"]) for member in members]
+            config.update(members=members, version=config["version"] + 1)
+            admin.command("replSetReconfig", config, force=True)
+
+        self._patiently(attempt, f"{address} takes no configuration of the survivors")
         self.primary()
 
     # -- users --
@@ -316,9 +356,18 @@ class ReplicaSet:
                 "mongodb_admin_password, or set it in the database"
             )
         if not check_mode:
+            self._patiently(self._make_admin, f"{primary} makes no administrator")
+        return [f"create user {user}"]
+
+    def _make_admin(self) -> None:
+        """Make the first user, unless an attempt whose answer was lost has made it."""
+        user, password = self.params["admin_user"], self.params["admin_password"]
+        try:
             roles = [{"role": "root", "db": "admin"}]
             self.client(self.params["local"]).admin.command("createUser", user, pwd=password, roles=roles)
-        return [f"create user {user}"]
+        except OperationFailure:
+            if not self.surely_logs_in(self.params["local"], user, password):
+                raise
 
     def _userless(self) -> bool:
         """Whether the member here lets nobody in by the localhost exception, which ends with the first user."""
@@ -330,27 +379,39 @@ class ReplicaSet:
             return False
         return True
 
-    def ensure_users(self, primary: str, *, check_mode: bool) -> list[str]:
-        """Have the wanted users; returns what was done."""
-        users = {user["name"]: user for user in self.params["users"]}
-        found = self.admin(primary).command("usersInfo", 1)["users"]
+    def ensure_users(self, *, check_mode: bool) -> list[str]:
+        """Have the wanted users at the primary; returns what was done."""
+        done: dict[str, None] = {}
+
+        def attempt(admin: Any) -> None:  # noqa: ANN401 - pymongo may be absent
+            users = {user["name"]: user for user in self.params["users"]}
+            for verb, name in self._differing(admin, users):
+                # Noted first: when its answer is lost, the next attempt finds nothing to do.
+                done[f"{verb} user {name}" if verb == "create" else f"set {verb} of user {name}"] = None
+                if not check_mode:
+                    _set_user(admin, verb, users[name])
+
+        self._through_primary(attempt, "the set takes no users")
+        return list(done)
+
+    def _differing(self, admin: Any, users: dict[str, Any]) -> list[tuple[str, str]]:  # noqa: ANN401
+        """Return ``(verb, name)`` of each user that is not as wanted."""
+        found = admin.command("usersInfo", 1)["users"]
         present = [Account(u["user"], tuple(f"{r['role']}@{r['db']}" for r in u["roles"])) for u in found]
         known = {account.name for account in present}
+        primary = self.primary()
         refused = [n for n, u in users.items() if n in known and not self.surely_logs_in(primary, n, u["password"])]
-        steps = plan_accounts([Account(n, tuple(u["roles"])) for n, u in users.items()], present, refused)
-        for verb, name in steps if not check_mode else ():
-            self._set_user(primary, verb, users[name])
-        return [f"{verb} user {name}" if verb == "create" else f"set {verb} of user {name}" for verb, name in steps]
+        return plan_accounts([Account(n, tuple(u["roles"])) for n, u in users.items()], present, refused)
 
-    def _set_user(self, primary: str, verb: str, user: dict[str, Any]) -> None:
-        admin = self.admin(primary)
-        roles = [dict(zip(("role", "db"), role.split("@", 1), strict=True)) for role in user["roles"]]
-        if verb == "create":
-            admin.command("createUser", user["name"], pwd=user["password"], roles=roles)
-        elif verb == "password":
-            admin.command("updateUser", user["name"], pwd=user["password"])
-        else:
-            admin.command("updateUser", user["name"], roles=roles)
+
+def _set_user(admin: Any, verb: str, user: dict[str, Any]) -> None:  # noqa: ANN401 - pymongo may be absent
+    roles = [dict(zip(("role", "db"), role.split("@", 1), strict=True)) for role in user["roles"]]
+    if verb == "create":
+        admin.command("createUser", user["name"], pwd=user["password"], roles=roles)
+    elif verb == "password":
+        admin.command("updateUser", user["name"], pwd=user["password"])
+    else:
+        admin.command("updateUser", user["name"], roles=roles)
 
 
 def with_newcomer(members: list[Any], address: str) -> list[Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.canopsis_mongodb import ERRORS, PROBLEM, RefusedError, ReplicaSet
+from ansible.module_utils.canopsis_mongodb import ERRORS, PROBLEM, RefusedError, ReplicaSet, words
 from ansible.module_utils.canopsis_replica_set import (
     Member,
     Plan,
@@ -186,7 +186,7 @@ def _act(site: ReplicaSet, wanted: Plan, actors: list[str], *, check_mode: bool)
     lines += made + [step.text() for step in wanted.steps if step.changes]
     for step in _mine(wanted, actors) if not check_mode else ():
         site.apply(step)
-    return lines + site.ensure_users(site.primary(), check_mode=check_mode), wanted.notes
+    return lines + site.ensure_users(check_mode=check_mode), wanted.notes
 
 
 def _mine(wanted: Plan, actors: list[str]) -> list[Step]:
@@ -207,7 +207,7 @@ def main() -> None:
     try:
         module.exit_json(**run(module.params, check_mode=module.check_mode))
     except (RefusedError, *ERRORS) as error:
-        module.fail_json(msg=f"replica set {module.params['name']}: {error}")
+        module.fail_json(msg=f"replica set {module.params['name']}: {words(error)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -232,6 +232,58 @@ def test_a_set_is_formed_kept_grown_and_shrunk(site: Site) -> None:
     assert steps[-2:] == [f"step down {leader}", f"remove {leader}"]
     assert set(site.votes()) == {one, two, three, four, five} - {leader, two}
     assert site.run(on=[stays], expelled=[leader, two]) == []
+
+
+@dataclass
+class Interrupted:
+    """The admin database of a member; an election comes just before the next command called ``verb``."""
+
+    admin: Any
+    verbs: list[str]
+    elect: Callable[[], None]
+
+    def command(self, verb: str, *values: Any, **options: Any) -> Any:
+        """Send the command to the member, primary or not by now."""
+        if verb in self.verbs:
+            self.verbs.remove(verb)
+            self.elect()
+        return self.admin.command(verb, *values, **options)
+
+
+def test_g3_an_election_during_an_action_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [host.address for host in site.grow(3)]
+    site.run()
+    site.well()
+    verbs: list[str] = []
+    leaders: list[str] = []
+
+    def elect() -> None:
+        """Have another member be primary."""
+        spoken = site.spoken()
+        leader = spoken.primary()
+        spoken.admin(leader).command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=4)
+        eventually(lambda: spoken._find_primary() not in ("", leader))
+        leaders.append(leader)
+        spoken.close()
+
+    class Disturbed(ReplicaSet):
+        def admin(self, address: str) -> Any:
+            return Interrupted(super().admin(address), verbs, elect)
+
+    monkeypatch.setattr(MODULE, "ReplicaSet", Disturbed)
+    leader = site.primary().address
+    staying = [address for address in hosts if address != leader]
+    verbs.append("replSetReconfig")
+    assert site.run(on=staying[:1], expelled=[leader]) == [f"step down {leader}", f"remove {leader}"]
+    assert set(site.votes()) == set(staying)
+    assert len(leaders) == 1
+
+    site.wanted.remove(leader)
+    site.engines = CHANGED
+    verbs.append("updateUser")
+    assert site.run(on=staying) == ["set password of user engines"]
+    assert len(leaders) == 2
+    assert site.run(on=staying) == []
 
 
 def test_a_lost_majority_is_recovered_and_a_lone_member_not_expelled(site: Site) -> None:

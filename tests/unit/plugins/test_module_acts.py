@@ -149,7 +149,7 @@ class Members:
         self.site._userless = lambda: True
         self.site.apply = self._apply
         self.site.ensure_admin = lambda _primary, **_mode: [] if admin else ["create user admin"]
-        self.site.ensure_users = lambda _primary, check_mode: [] if check_mode else ["users"]
+        self.site.ensure_users = lambda check_mode: [] if check_mode else ["users"]
 
     def _apply(self, step: Step) -> None:
         self.done.append(step.text())

@@ -12,9 +12,11 @@ from ansible.module_utils.canopsis_mongodb import (
     RefusedError,
     ReplicaSet,
     listens,
+    words,
 )
 from ansible.module_utils.canopsis_replica_set import Member, Step
-from pymongo.errors import AutoReconnect, OperationFailure
+from pymongo.errors import AutoReconnect, ConnectionFailure, NotPrimaryError, OperationFailure
+from pymongo.helpers_shared import _check_command_response
 
 PARAMS: dict[str, Any] = {
     "name": "canopsis",
@@ -76,6 +78,76 @@ def sent(server: Server) -> list[dict[str, Any]]:
     return [value for verb, value in server.done if verb == "replSetReconfig"]
 
 
+NOT_PRIMARY = (91, 189, 10058, 10107, 11600, 11602, 13435, 13436)
+"""Codes that a member answers with whose lead has gone elsewhere, or that stops."""
+
+
+def answered(code: int) -> Exception:
+    """Return what pymongo itself raises for a server's error ``code``."""
+    with pytest.raises(ConnectionFailure) as raised:
+        _check_command_response({"ok": 0, "errmsg": "not primary", "code": code}, None)
+    assert isinstance(raised.value, NotPrimaryError)
+    return raised.value
+
+
+@pytest.mark.parametrize("code", NOT_PRIMARY)
+@pytest.mark.parametrize("verb", ["replSetGetConfig", "replSetReconfig"])
+def test_g11_a_configuration_follows_the_primary(verb: str, code: int) -> None:
+    answers = {"replSetGetConfig": [config("a:1", "b:1")], "replSetReconfig": [{}]}
+    answers[verb] = [answered(code), *answers[verb]]
+    site, server = played(LEADS, **answers)
+    site.apply(Step("remove", "b:1"))
+    assert [member["host"] for member in sent(server)[-1]["members"]] == ["a:1"]
+
+
+@pytest.mark.parametrize("code", NOT_PRIMARY)
+@pytest.mark.parametrize("verb", ["usersInfo", "createUser"])
+def test_g11_users_follow_the_primary(verb: str, code: int) -> None:
+    answers: dict[str, list[Any]] = {"usersInfo": [{"users": []}], "createUser": [{}]}
+    answers[verb] = [answered(code), *answers[verb]]
+    site, server = played(LEADS, **answers)
+    site.params["users"] = [{"name": "engines", "password": "x", "roles": ["readWrite@canopsis"]}]
+    assert site.ensure_users(check_mode=False) == ["create user engines"]
+    assert server.done[-1] == ("createUser", "engines")
+
+
+@pytest.mark.parametrize("error", [answered(10107), AutoReconnect("closed"), OperationFailure("nobody caught up", 262)])
+def test_g11_a_step_down_that_comes_at_a_bad_moment_goes_on(error: Exception) -> None:
+    said = {"a:1": {"secondary": True}, "b:1": {"isWritablePrimary": True}}
+    site, _server = played(said, replSetStepDown=[error, {}])
+    site.apply(Step("step down", "a:1"))
+
+
+def test_g11_a_member_that_became_primary_meanwhile_steps_down_before_it_is_removed() -> None:
+    said = {"a:1": {"isWritablePrimary": True}, "b:1": {"secondary": True}}
+    site, server = played(said, replSetGetConfig=[config("a:1", "b:1")])
+    command = server.command
+
+    def elects(verb: str, value: Any = None, **options: Any) -> Any:
+        if verb == "replSetStepDown":
+            said.update({"a:1": {"secondary": True}, "b:1": {"isWritablePrimary": True}})
+        return command(verb, value, **options)
+
+    server.command = elects  # type: ignore[method-assign]
+    site.apply(Step("remove", "a:1"))
+    verbs = [verb for verb, _value in server.done]
+    assert verbs.index("replSetStepDown") < verbs.index("replSetReconfig")
+
+
+def test_g11_an_administrator_whose_answer_was_lost_is_there() -> None:
+    site, _server = played(
+        LEADS, replSetGetStatus=[{}], createUser=[AutoReconnect("closed"), OperationFailure("no", UNAUTHORIZED)]
+    )
+    logins = [False, True]
+    site.logs_in = lambda *_who: logins.pop(0)
+    assert site.ensure_admin("a:1", check_mode=False) == ["create user admin"]
+
+
+def test_g3_what_a_server_says_is_told_without_its_document() -> None:
+    error = OperationFailure("not master, full error: {'ok': 0.0}", 10107)
+    assert words(error) == "not master"
+
+
 def test_a_configuration_that_comes_at_a_bad_moment_is_sent_again() -> None:
     busy = OperationFailure("another is under way", 109)
     site, server = played(LEADS, replSetGetConfig=[config("a:1", "b:1")], replSetReconfig=[busy, {}])
@@ -87,7 +159,7 @@ def test_a_configuration_that_comes_at_a_bad_moment_is_sent_again() -> None:
 def test_a_configuration_that_is_wrong_is_not() -> None:
     site, server = played(LEADS, replSetGetConfig=[config("a:1")], replSetReconfig=[OperationFailure("no", 93)])
     with pytest.raises(OperationFailure):
-        site.apply(Step("remove", "a:1"))
+        site.apply(Step("remove", "b:1"))
     assert len(sent(server)) == 1
 
 
