@@ -134,7 +134,8 @@ def _fill_section(values: Values, name: str, keys: Mapping[str, Key], given: Map
         try:
             found[key.name] = key.kind.read(content.strip())
         except ValueError:
-            value = "the value" if key.secret else shorten(content)
+            # What is before an @ may be a password, in a place that has none.
+            value = "the value" if key.secret or "@" in content else shorten(content)
             values.problems.append(Problem(shown, name, key.name, f"{value} is refused; allowed: {key.kind.allowed}"))
     values.given |= {(name, key) for key in given}
 

@@ -96,7 +96,7 @@ def hosts() -> Kind:
 
 def url() -> Kind:
     """Return the kind of an address of an HTTP server."""
-    return Kind("URL", "http://HOST:PORT or https://HOST:PORT, with a path or without", _url)
+    return Kind("URL", "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password", _url)
 
 
 def seconds(value: float) -> str:
@@ -194,5 +194,7 @@ def _host(value: str) -> tuple[str, int]:
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.query or parts.fragment:
+        raise ValueError(value)
+    if "@" in value:
         raise ValueError(value)
     return value.rstrip("/")

@@ -114,6 +114,12 @@ def endpoint(url: str, kind: str) -> dict[str, Any]:
     return parts
 
 
+def quoted(value: object) -> str:
+    """Return a value as collectd reads it between quotes: there a backslash takes the meaning from what follows."""
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
 @cache
 def _options() -> dict[str, Any]:
     """Return what each variable of ours may be, from the specs of all roles."""
@@ -268,6 +274,7 @@ class FilterModule:
             "canopsis_seen": seen_of,
             "canopsis_names": names_of,
             "canopsis_endpoint": endpoint,
+            "canopsis_quoted": quoted,
             "canopsis_secret_kinds": names_for,
             "canopsis_secret_names": secret_names,
             "canopsis_health_findings": health_findings,

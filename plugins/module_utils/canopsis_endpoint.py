@@ -45,7 +45,7 @@ def parse(url: str, kind: str) -> dict[str, Any]:
         ],
         "user": _decoded(user, "user"),
         "password": _decoded(password, "password"),
-        "name": _decoded(found["name"] or "", "virtual host" if kind == "amqp" else "database"),
+        "name": _decoded((found["name"] or "").lstrip("/"), "virtual host" if kind == "amqp" else "database"),
         "tls": SCHEMES[scheme][2] or options.get("tls") == "true",
         "options": options,
     }
@@ -85,4 +85,7 @@ def _options(query: str, kind: str) -> dict[str, str]:
     if set(options) - OPTIONS[kind]:
         allowed = ", ".join(sorted(OPTIONS[kind])) or "none"
         raise ValueError(f"has an option that is not allowed; allowed: {allowed}; {ENCODE}")
+    wrong = sorted(name for name, value in options.items() if not one_line(value))
+    if wrong:
+        raise ValueError(f"has a line break, or a blank at an end, in its option {wrong[0]}")
     return options

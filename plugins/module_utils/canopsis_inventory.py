@@ -124,7 +124,8 @@ class Inventory:
 
 def options_of(specs: Iterable[Mapping[str, Any]]) -> dict[str, Option]:
     """Return the options of all roles by name, from their argument_specs, with those of the site."""
-    found = {name: Option(kind) for name, kind in SITE.items()}
+    # A URL holds a password.
+    found = {name: Option(kind, secret=name.endswith("_url")) for name, kind in SITE.items()}
     for spec in specs:
         for entry in spec["argument_specs"].values():
             for name, said in entry["options"].items():
@@ -343,7 +344,7 @@ def _counts(inventory: Inventory) -> Iterator[Finding]:
 def _same(inventory: Inventory) -> Iterator[Finding]:
     """What differs between hosts and must not."""
     secrets = [name for name, option in inventory.options.items() if option.secret]
-    for name in (*SAME, *secrets):
+    for name in dict.fromkeys((*SAME, *secrets)):
         by_value: dict[str, list[str]] = {}
         for host in inventory.hosts:
             if name in inventory.of(host):

@@ -401,7 +401,10 @@ class ReplicaSet:
         known = {account.name for account in present}
         primary = self.primary()
         refused = [n for n, u in users.items() if n in known and not self.surely_logs_in(primary, n, u["password"])]
-        return plan_accounts([Account(n, tuple(u["roles"])) for n, u in users.items()], present, refused)
+        steps: list[tuple[str, str]] = plan_accounts(
+            [Account(n, tuple(u["roles"])) for n, u in users.items()], present, refused
+        )
+        return steps
 
 
 def _set_user(admin: Any, verb: str, user: dict[str, Any]) -> None:  # noqa: ANN401 - pymongo may be absent

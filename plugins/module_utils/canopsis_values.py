@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from ansible.module_utils.canopsis_endpoint import one_line
+
 WORDS = ("true", "false", "yes", "no", "on", "off")
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 LONGEST_PREFIX = 83
@@ -55,7 +57,7 @@ def _chosen(value: object, choices: Iterable[str]) -> bool:
 
 def _rules(name: str, option: Option) -> tuple[Rule, ...]:
     """Without rules of its own a variable has that of its type."""
-    return VALUES.get(name, ()) or (KINDS["secret" if option.secret else option.type],)
+    return VALUES.get(name, ()) or ((_SECRET, _LINE) if option.secret else (KINDS[option.type],))
 
 
 def is_address(text: str) -> bool:
@@ -116,11 +118,14 @@ def _is_secret(text: str) -> bool:
 
 _SIZE = _like(r"\d+(\.\d+)? ?([kKMG]i?B?)?", "a size such as 500MB")
 _SECRET = (_is_secret, "a value that nobody guesses: `canopsis-deploy secrets init` makes one")
+_LINE = (
+    one_line,
+    "one line, without control characters and without blanks at its ends: no configuration file holds those",
+)
 KINDS: dict[str, Rule] = {
     **dict.fromkeys(("bool", "list", "dict", "str", "raw"), (lambda _: True, "")),
     **dict.fromkeys(("int", "float"), _between(0)),
     "path": _like(r"/[^\s%]+", MEANT["path"]),
-    "secret": _SECRET,
 }
 VALUES: dict[str, tuple[Rule, ...]] = {
     "canopsis_prefix": (
@@ -142,8 +147,17 @@ VALUES: dict[str, tuple[Rule, ...]] = {
     "rabbitmq_disk_free_limit": (_SIZE,),
     "rabbitmq_nodename": (_like(r"[\w-]+@[\w.-]+", "a name and a host, such as rabbit@broker1"),),
     "supervisor_log_size": (_SIZE,),
+    # Their own rules are those of canopsis_endpoint.
+    "canopsis_amqp_url": ((lambda _: True, ""),),
+    "canopsis_mongodb_url": ((lambda _: True, ""),),
     # An empty secret is one that is missing, and told as that.
     "mongodb_keyfile": (_SECRET, _like(r"|[A-Za-z0-9+/=\s]{6,1024}", "6 to 1024 characters of base64")),
     "rabbitmq_erlang_cookie": (_SECRET, _like(r"|[A-Za-z0-9]{20,255}", "20 to 255 letters and digits")),
+    "webserver_admin_login_password": (
+        _SECRET,
+        _LINE,
+        _like(r"|.{8,1024}", "8 to 1024 characters"),
+    ),
+    "webserver_admin_authkey": (_SECRET, _like(r"|[!-~]{16,256}", "16 to 256 letters, digits and signs of ASCII")),
 }
 """Rules of single variables; the first that refuses says what is allowed."""

@@ -9,7 +9,7 @@ import pytest
 
 from canopsis.errors import ConfigError
 from canopsis.ops import ini, kinds
-from canopsis.ops.model import File, Key, Section
+from canopsis.ops.model import CLIENT, File, Key, Section
 
 MODEL = File(
     "sample.conf",
@@ -97,6 +97,21 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_refused_secret_is_not_shown(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, GOOD + "password =\n")
     assert problem == "etc/sample.conf [master] password: the value is refused; allowed: one line of text, not empty"
+
+
+@pytest.mark.parametrize("value", ["amqp://user:hunter2@b1:5672", "user:hunter2@b1", "hunter2@b1:5672"])
+def test_d6_a_password_in_a_place_that_has_none_is_not_shown(tmp_path: Path, value: str) -> None:
+    (problem,) = problems(tmp_path, f"[master]\nhosts = {value}\n")
+    assert "the value is refused" in problem
+    assert "hunter2" not in problem
+
+
+def test_d6_the_url_of_the_api_has_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "client.conf"
+    path.write_text("[api]\nurl=https://user:hunter2@host:8082\nauthkey=abc\n")
+    (problem,) = map(str, ini.read(path, CLIENT, "etc/client.conf").problems)
+    assert "no user and password" in problem
+    assert "hunter2" not in problem
 
 
 @pytest.mark.parametrize(

@@ -151,12 +151,12 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
     "URL of another kind": (
         "small",
         lacks("mongodb", canopsis_mongodb_url="http://databases"),
-        ("it begins with 'http'", "mongodb://host", URL),
+        ("it begins otherwise than", "mongodb://host", URL),
     ),
     "URL with a wrong port": (
         "small",
         lacks("rabbitmq", canopsis_amqp_url="amqp://queues:99999/"),
-        ("the port '99999'", "amqp://host", AMQP),
+        ("no port from 1 to 65535", "amqp://host", AMQP),
     ),
     "URL of loopback": (
         "small",
@@ -243,6 +243,21 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
         "small",
         gives(rabbitmq_erlang_cookie="SHORT"),
         ("another value", "20 to 255 letters", "rabbitmq_erlang_cookie"),
+    ),
+    "blank at an end": (
+        "large",
+        gives(rabbitmq_collectd_password="closed "),
+        ("another value", "without blanks at its ends", "rabbitmq_collectd_password"),
+    ),
+    "two lines": (
+        "small",
+        gives(mongodb_engines_password="first\nsecond"),
+        ("another value", "without control characters", "mongodb_engines_password"),
+    ),
+    "key of blanks": (
+        "small",
+        gives(webserver_admin_authkey="sixteen or more signs"),
+        ("another value", "signs of ASCII", "webserver_admin_authkey"),
     ),
     "each host makes its own": (
         "small",

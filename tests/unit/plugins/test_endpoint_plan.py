@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from ansible.module_utils.canopsis_endpoint import parse
 
@@ -34,18 +36,18 @@ def test_the_options_of_mongodb() -> None:
 @pytest.mark.parametrize(
     ("url", "kind", "why"),
     [
-        ("b1:5672", "amqp", "begins with 'no scheme'"),
+        ("b1:5672", "amqp", "begins otherwise than allowed: amqp:// or amqps://"),
         ("http://b1", "amqp", "allowed: amqp:// or amqps://"),
         ("amqp://d1", "mongodb", "allowed: mongodb://"),
-        ("mongodb+srv://d1", "mongodb", "begins with 'mongodb"),
+        ("mongodb+srv://d1", "mongodb", "allowed: mongodb://"),
         ("amqp://user@b1", "amqp", "a user without a password"),
-        ("amqp://b1:0", "amqp", "gives b1 the port '0'"),
-        ("amqp://b1:port", "amqp", "gives b1 the port 'port'"),
-        ("amqp://b1:65536", "amqp", "allowed: 1 to 65535"),
-        ("amqp://b1,,b2", "amqp", "names a host ''"),
-        ("amqp://:5672", "amqp", "names a host ''"),
-        ("amqp://b1/v?heartbeat=3", "amqp", "has the option heartbeat; allowed: none"),
-        ("mongodb://d1/?ssl=true", "mongodb", "has the option ssl; allowed: authSource, replicaSet, tls"),
+        ("amqp://b1:0", "amqp", "no port from 1 to 65535 at its host 1"),
+        ("amqp://b1:port", "amqp", "no port from 1 to 65535 at its host 1"),
+        ("amqp://b0,b1:65536", "amqp", "no port from 1 to 65535 at its host 2"),
+        ("amqp://b1,,b2", "amqp", "no name or address as its host 2"),
+        ("amqp://:5672", "amqp", "no name or address as its host 1"),
+        ("amqp://b1/v?heartbeat=3", "amqp", "an option that is not allowed; allowed: none"),
+        ("mongodb://d1/?ssl=true", "mongodb", "allowed; allowed: authSource, replicaSet, tls"),
     ],
 )
 def test_other_urls_are_refused(url: str, kind: str, why: str) -> None:
@@ -54,7 +56,57 @@ def test_other_urls_are_refused(url: str, kind: str, why: str) -> None:
     assert why in str(refused.value)
 
 
-def test_a_refusal_never_has_the_password() -> None:
-    with pytest.raises(ValueError, match=r"port") as refused:
-        parse("amqp://user:hidden@b1:99999", "amqp")
-    assert "hidden" not in str(refused.value)
+UNESCAPED = [
+    "se/xsecret",
+    "se?xsecret",
+    "se#xsecret",
+    "12#34secret",
+    "12?34secret=se",
+    "12/34secret",
+    "se%xsecret",
+    "se%",
+    "12%zz34secret",
+    "[se]/secret",
+    "se cret/xsecret",
+    "se\nxsecret",
+    "secret/a@se",
+    "secret%0A",
+    "%20secret",
+    "secret%ff",
+    "se\u2100xsecret/",
+    "se://xsecret/",
+]
+
+
+@pytest.mark.parametrize("password", UNESCAPED)
+@pytest.mark.parametrize(("scheme", "kind"), [("amqp", "amqp"), ("amqps", "amqp"), ("mongodb", "mongodb")])
+def test_d6_no_part_of_a_password_that_is_not_encoded_is_shown(scheme: str, kind: str, password: str) -> None:
+    with pytest.raises(ValueError, match=r"%|line break") as refused:
+        parse(f"{scheme}://user:{password}@b1:5672/canopsis", kind)
+    assert not any(part in str(refused.value) for part in ("secret", "'se'", "'12'", "b1", "canopsis"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://user:se/xsecret",
+        "amqp://xsecret:se@b1:5672?xsecret",
+        "amqp://user:hidden@b1:99999",
+        "amqp://user:hidden@b1:secret",
+        "amqp://user:hidden@b1,/canopsis",
+        "user:xsecret://se@b1",
+        "xsecret",
+    ],
+)
+def test_d6_nothing_of_a_url_is_quoted(url: str) -> None:
+    with pytest.raises(ValueError, match=r"allowed|%") as refused:
+        parse(url, "amqp")
+    assert not any(each in str(refused.value) for each in ("xsecret", "'se'", "hidden", "99999", "b1"))
+
+
+@pytest.mark.parametrize(
+    "password", ['a"b', "p@ss", ":", "/", "#?", "a b", "%41", "$HOME;", "back\\slash", "é", "12#34"]
+)
+def test_d6_whatever_is_percent_encoded_is_taken(password: str) -> None:
+    found = parse(f"amqp://user:{quote(password, safe='')}@b1", "amqp")
+    assert found["password"] == password

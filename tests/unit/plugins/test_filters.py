@@ -110,7 +110,7 @@ def test_the_variables_that_a_run_makes_are_no_mistakes_of_the_inventory(filters
 
 
 def test_a_bad_url_is_told_by_its_variable(filters: Filters) -> None:
-    with pytest.raises(AnsibleFilterError, match="canopsis_amqp_url begins with"):
+    with pytest.raises(AnsibleFilterError, match="canopsis_amqp_url begins otherwise than allowed: amqp://"):
         filters["canopsis_endpoint"]("http://x", "amqp")
 
 

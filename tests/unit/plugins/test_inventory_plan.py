@@ -134,7 +134,7 @@ BROKEN = [
     ("no brokers", without("rabbitmq"), "no rabbitmq, which engines", "or canopsis_amqp_url"),
     ("no database", without("mongodb"), "no mongodb, which engines", "or canopsis_mongodb_url"),
     ("both", all_on(SMALL, canopsis_amqp_url="amqp://b1"), "hosts in group rabbitmq and canopsis_amqp_url", "one of"),
-    ("bad URL", without("rabbitmq", canopsis_amqp_url="b1:5672"), "it begins with", "amqp://host:port"),
+    ("bad URL", without("rabbitmq", canopsis_amqp_url="b1:5672"), "it begins otherwise", "amqp://host:port"),
     (
         "ports of brokers",
         without("rabbitmq", canopsis_amqp_url="amqp://b1:5672,b2:5673"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from configparser import ConfigParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tables
+from ansible.module_utils.canopsis_endpoint import one_line
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+
+from canopsis.ops import ini, model
 
 AMQP = "amqps://site:am%40qp@b1:5671,b2:5671/their%2Fhost"
 MONGODB = "mongodb://people:mongo@d1,d2:27018/alarms?replicaSet=theirs&authSource=staff&tls=true"
@@ -47,6 +52,46 @@ def sections(role: str, template: str, given: dict[str, Any]) -> dict[str, dict[
     parser = ConfigParser(interpolation=None)
     parser.read_string(written(role, template, given))
     return {name: dict(parser[name]) for name in parser.sections()}
+
+
+AWKWARD = [
+    'a"b',
+    "a'b",
+    "'ab'",
+    '"ab"',
+    "%(a)s%%",
+    "${HOME}$x",
+    "a;b#c",
+    ";a",
+    "#a",
+    "a\\",
+    "\\n\\",
+    "a = b",
+    "a  b",
+    "[a]",
+    "é",
+]
+"""Passwords with what one file or the other gives a meaning of its own."""
+
+
+@pytest.mark.parametrize("password", AWKWARD)
+def test_d6_awkward_passwords_are_read_back_as_they_are(tmp_path: Path, password: str) -> None:
+    assert one_line(password)
+    secrets = {name: password for name in OWN if name.endswith("_password")}
+    for file in (model.AMQP, model.STORAGE):
+        path = tmp_path / file.name
+        path.write_text(written("environment", f"{file.name}.j2", {**OWN, **secrets}))
+        found = ini.demand(ini.read(path, file, file.name)).section("engines", file.name)
+        assert found["password"] == password
+
+
+@pytest.mark.parametrize("password", AWKWARD)
+def test_d6_collectd_reads_awkward_passwords_back(password: str) -> None:
+    text = written("collectd", "collectd.conf.j2", {**OWN, "rabbitmq_collectd_password": password})
+    (value,) = re.findall(r"(?m)^ *Password (.*)$", text)
+    # What its scanner takes for a text in quotes, and how it takes the quotes away.
+    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', value)
+    assert re.sub(r"\\(.)", r"\1", value[1:-1]) == password
 
 
 def test_our_brokers_are_those_of_the_group() -> None:
