@@ -33,6 +33,11 @@ Stages
   molecule  scenarios of molecule/ over fresh container hosts: all when the stage is named, these with `-s NAME`…,
             default, preflight and cluster3 in a run of everything; as root, or with a podman or docker that works
 
+Each stage ends with its slowest tests. log/tests/ keeps what it said, and last.json what came of the last whole run of
+each stage over one commit: {"commit", "dirty", "stages": {NAME: {"result": "ok" or "failed", "seconds"}}}.
+
+Needs Debian's git and python3-venv, for site also monitoring-plugins-basic; as root they are installed.
+
 Variables
   CANOPSIS_TEST_CACHE    where the servers are kept between runs (~/.cache/canopsis-tests)
   CANOPSIS_TEST_PREFIX   a prefix that already holds the servers
@@ -107,6 +112,28 @@ need_debian() {
         cannot "apt-get install $package failed, see $LOGS/apt.log"
 }
 
+# git lists the files of the checkout. One that came as an archive gets a repository beside it that knows no commit.
+bring_git() {
+    command -v git >/dev/null || need_debian git "git lists the files of the checkout"
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$PWD
+    [[ ! -e .git ]] || return 0
+    export GIT_DIR=$LOGS/git GIT_WORK_TREE=$PWD
+    git init --quiet
+}
+
+# What the stages need of this host is asked before the first one spends minutes.
+bring_tools() {
+    local stage
+    bring_git
+    bring_python
+    for stage in "${stages[@]}"; do
+        case $stage in
+            site) bring_plugins ;;
+            molecule) if [[ ! $(containers_lack) ]]; then bring_containers; else is_everything || cannot "$(containers_lack)"; fi ;;
+        esac
+    done
+}
+
 bring_python() {
     command -v python3 >/dev/null || need_debian python3-venv "there is no python3"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
@@ -149,8 +176,18 @@ shell_files() {
 
 # Runs a tool; its failure fails the stage at the end, so that one run shows what every tool says.
 attempt() {
+    local began=${EPOCHREALTIME/[.,]/}
     say "- $1: ${*: -1}"
     "$@" || failures+=("$1: ${*: -1}")
+    took+=("$((${EPOCHREALTIME/[.,]/} - began)) $*")
+}
+
+# As the tests' own table (tests/conftest.py), for stages of tools.
+slowest() {
+    say "= slowest, in seconds"
+    printf '%s\n' "${took[@]}" | sort -rn | head | while read -r micro what; do
+        printf '%5d.%02d  %.100s\n' $((micro / 1000000)) $((micro / 10000 % 100)) "$what"
+    done
 }
 
 no_failures() { ((${#failures[@]} == 0)) || cannot_pass "${failures[@]}"; }
@@ -161,7 +198,7 @@ cannot_pass() {
 }
 
 stage_lint() {
-    local files failures=()
+    local files failures=() took=()
     attempt ruff check .
     attempt ruff format --check .
     mapfile -t files < <(shell_files | sort -u)
@@ -170,6 +207,7 @@ stage_lint() {
     attempt yamllint --strict "${files[@]}"
     attempt ansible-lint --offline --profile production --strict
     check_playbooks
+    slowest
     no_failures
 }
 
@@ -192,7 +230,7 @@ list_tasks() {
 }
 
 stage_types() {
-    local folder folders failures=()
+    local folder folders failures=() took=()
     attempt mypy canopsis
     attempt mypy --explicit-package-bases plugins
     mapfile -t folders < <(git ls-files --cached --others --exclude-standard -- 'benchmarks/*.py' 'tests/*.py' \
@@ -201,6 +239,7 @@ stage_types() {
         check_types_of "$folder"
     done
     MYPYPATH=molecule/shared/testing attempt mypy --explicit-package-bases molecule/shared molecule/conftest.py
+    slowest
     no_failures
 }
 
@@ -236,7 +275,6 @@ stage_servers() {
 }
 
 stage_site() {
-    bring_plugins
     if ((EUID == 0)); then
         site_as_both "$@"
     elif (($#)); then
@@ -325,12 +363,11 @@ stage_molecule() {
     local scenario began lack result scenarios=() lines=() failures=()
     lack=$(containers_lack)
     if [[ -n $lack ]]; then
-        is_everything || cannot "$lack"
+        : >"$LOGS/molecule.left"
         say "left out: the scenarios of molecule/; $lack (as root nothing is left out: sudo ./run-tests.sh molecule)"
         return 0
     fi
     choose_scenarios
-    bring_containers
     export CANOPSIS_TEST_CACHE=$CACHE
     for scenario in "${scenarios[@]}"; do
         began=$SECONDS
@@ -360,7 +397,11 @@ run_stage() {
     status=${PIPESTATUS[0]}
     set -e
     printf '%s %s\n' "$status" "$((SECONDS - began))" >"$LOGS/$stage.result"
+    if is_whole && [[ ! -e $LOGS/$stage.left ]]; then python3 tests/last_run.py end "$stage" "$status" "$((SECONDS - began))"; fi
 }
+
+# Some tests of a stage say nothing about the stage.
+is_whole() { ((${#paths[@]} + ${#options[@]} == 0)); }
 
 take_result() {
     local stage=$1
@@ -436,7 +477,7 @@ end_beside() {
 
 outcome() {
     take_result "$1"
-    if ((results[$1] == 0)); then echo ok; else echo FAILED; fi
+    if [[ -e $LOGS/$1.left ]]; then echo "left out"; elif ((results[$1] == 0)); then echo ok; else echo FAILED; fi
 }
 
 table() {
@@ -455,9 +496,10 @@ table() {
 main() {
     parse "$@"
     mkdir -p "$LOGS"
-    rm -f "$LOGS"/*.result
-    bring_python
+    rm -f "$LOGS"/*.result "$LOGS"/*.left
+    bring_tools
     bring_venv
+    if is_whole; then python3 tests/last_run.py begin "${stages[@]}"; fi
     run_all
     table
 }

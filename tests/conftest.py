@@ -1,0 +1,23 @@
+"""For every stage: its slowest tests, shown at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+SHOWN = 10
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show how long the slowest tests took, what they asked for and left behind included."""
+    took: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[report.nodeid] += report.duration
+    if not took:
+        return
+    terminalreporter.write_sep("=", "slowest tests, in seconds")
+    for name, seconds in took.most_common(SHOWN):
+        terminalreporter.write_line(f"{seconds:8.2f}  {name}")
