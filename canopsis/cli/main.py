@@ -27,6 +27,7 @@ COMMANDS = {
     "config": SubCommand("config", "show, check, explain or sample the configuration"),
     "dead-letters": SubCommand("dead_letters", "list, show or replay what could not be processed"),
     "user": SubCommand("user", "users of the API and their keys"),
+    "prove": SubCommand("prove", "strike the site under load, and prove that nothing is lost or counted twice"),
     "migrate": SubCommand("migrate", "bring the database to this release's shape"),
     "engine": SubCommand("engine", "run an engine process (supervisord does this)"),
     "version": SubCommand("version", "the version of Canopsis and of its parts"),

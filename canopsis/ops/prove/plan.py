@@ -1,0 +1,176 @@
+"""What is sent: entities and the events of each, in their order, made from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+Event = dict[str, Any]
+How = Literal["new", "late", "again"]
+
+CONNECTOR = "canopsis-prove"
+"""The connector of all that is made: what there is of it can be found and taken away."""
+
+MOST_TURNS = 40
+"""Events of an entity in a round: its alarm keeps every step in sight."""
+
+OK = 0
+_STATES = (0, 1, 2, 3)
+_AUTHORS = ("alice", "bob")
+_MOST_TOGETHER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One event as it is to be sent; who sends it adds the ``timestamp``.
+
+    ``new``: later than all before. ``late``: older than all before. ``again``: the very event with this id, once more.
+    """
+
+    event: Event
+    how: How = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What happens to one entity. ``closing`` comes after all turns and brings it back to OK."""
+
+    entity_id: str
+    turns: tuple[Turn, ...]
+    closing: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A turn of a script, by their indexes."""
+
+    script: int
+    turn: int
+
+
+def scripts(rng: Random, name: str, events: int, entities: int) -> list[Script]:
+    """Return ``entities`` scripts with ``events`` events in all, closing ones aside. ``name`` makes them unique."""
+    sizes = [events // entities + (index < events % entities) for index in range(entities)]
+    return [_Writer(rng, name, index).script(max(2, size)) for index, size in enumerate(sizes)]
+
+
+def lanes(rng: Random, found: Sequence[Script], count: int) -> list[list[list[Place]]]:
+    """Return for each of ``count`` senders its requests. An entity has one sender, and one event in a request."""
+    return [_requests(rng, found, range(lane, len(found), count)) for lane in range(min(count, len(found)))]
+
+
+def _requests(rng: Random, found: Sequence[Script], mine: Sequence[int]) -> list[list[Place]]:
+    at = dict.fromkeys(mine, 0)
+    made: list[list[Place]] = []
+    while at:
+        chosen = rng.sample(sorted(at), rng.randint(1, min(_MOST_TOGETHER, len(at))))
+        made.append([Place(index, at[index]) for index in chosen])
+        for index in chosen:
+            at[index] += 1
+            if at[index] == len(found[index].turns):
+                del at[index]
+    return made
+
+
+class _Writer:
+    """Writes one script. It knows the last check, no more: what comes of it is the model's business."""
+
+    def __init__(self, rng: Random, name: str, index: int) -> None:
+        self._rng = rng
+        self._name = f"{name}-{index}"
+        # Every fourth speaks of a component itself.
+        self._who: Event = {"component": name if index % 4 else self._name}
+        if index % 4:
+            self._who["resource"] = f"r{index}"
+        self._turns: list[Turn] = []
+        self._state = OK
+        self._output = ""
+        self._number = 0
+        self._cancelled = False
+
+    def script(self, size: int) -> Script:
+        """Return a script of ``size`` turns that begins with a problem."""
+        self._check(self._rng.choice(_STATES[1:]))
+        while len(self._turns) < size:
+            self._rng.choices(_KINDS, _WEIGHTS)[0](self)
+        resource = self._who.get("resource")
+        kind, path = (
+            ("component", self._name) if resource is None else ("resource", f"{self._who['component']}/{resource}")
+        )
+        return Script(
+            f"{kind}:{path}", tuple(self._turns), Turn(self._event("check", state=OK, output="the proof is over"))
+        )
+
+    def _event(self, kind: str, **fields: object) -> Event:
+        self._number += 1
+        event_id = f"{self._name}-{self._number}"
+        source = {"connector": CONNECTOR, "connector_name": "prove"}
+        return {"event_type": kind, "event_id": event_id, **source, **self._who, **fields}
+
+    def _add(self, kind: str, how: How = "new", **fields: object) -> None:
+        self._turns.append(Turn(self._event(kind, **fields), how))
+
+    def _check(self, state: int) -> None:
+        self._state, self._output = state, f"state {state} by {self._number + 1}"
+        self._add("check", state=state, output=self._output)
+
+    def change(self) -> None:
+        """Another state."""
+        self._check(self._rng.choice([state for state in _STATES if state != self._state]))
+
+    def repeat(self) -> None:
+        """The same once more, under an id of its own."""
+        self._add("check", state=self._state, output=self._output)
+
+    def reword(self) -> None:
+        """The same state in other words."""
+        self._check(self._state)
+
+    def late(self) -> None:
+        """A check that was held up on its way; told only of an alarm that is surely open."""
+        if self._state != OK and not self._cancelled:
+            state = self._rng.choice(_STATES)
+            self._add("check", "late", state=state, output=f"late state {state}")
+
+    def ack(self) -> None:
+        """One of two people looks after it; maybe the one who does already, in the same words."""
+        self._add("ack", author=self._rng.choice(_AUTHORS), output="looking into it")
+
+    def ackremove(self) -> None:
+        """Nobody looks after it any more."""
+        self._add("ackremove", author=self._rng.choice(_AUTHORS))
+
+    def cancel(self) -> None:
+        """It is a false alarm."""
+        self._cancelled = True
+        self._add("cancel", author=self._rng.choice(_AUTHORS), output="a false one")
+
+    def uncancel(self) -> None:
+        """It is none after all."""
+        self._cancelled = False
+        self._add("uncancel", author=self._rng.choice(_AUTHORS))
+
+    def comment(self) -> None:
+        """A word about it."""
+        self._add("comment", author=self._rng.choice(_AUTHORS), output=f"comment {self._number + 1}")
+
+    def again(self) -> None:
+        """The event before once more, as a sender does that got no answer."""
+        self._turns.append(Turn(self._turns[-1].event, "again"))
+
+
+_WRITE: dict[Callable[[_Writer], None], int] = {
+    _Writer.change: 32,
+    _Writer.repeat: 12,
+    _Writer.reword: 8,
+    _Writer.late: 8,
+    _Writer.ack: 8,
+    _Writer.ackremove: 5,
+    _Writer.cancel: 4,
+    _Writer.uncancel: 6,
+    _Writer.comment: 9,
+    _Writer.again: 8,
+}
+_KINDS, _WEIGHTS = tuple(_WRITE), tuple(_WRITE.values())
