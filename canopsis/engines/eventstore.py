@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from canopsis.core.event import to_document
 from canopsis.runtime.contract import Batch, Context, Effects
 from canopsis.store.events import COLLECTION
+from canopsis.store.keys import escaped
 from canopsis.store.operations import Insert, Operation
 
 NAME = "eventstore"
@@ -24,6 +25,8 @@ class EventStore:
         for event in batch.events:
             document = to_document(event)
             document["received"] = received
+            if event.extra:
+                document["extra"] = escaped(event.extra)
             inserts.append(Insert(document))
         return Effects(forward=list(batch.events), write={COLLECTION: inserts} if inserts else {})
 

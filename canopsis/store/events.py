@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from canopsis.store.client import Store, store_errors
+from canopsis.store.keys import unescaped
 from canopsis.store.operations import Document
 from canopsis.store.query import Listing, Page, Paging, fetch, given, search, window
 
@@ -58,10 +59,21 @@ def listing(db: Store, query: EventQuery) -> Page:
         # No event is received before its own time (a later time is refused): bounds what is read.
         condition["received"] = {"$gte": datetime.fromtimestamp(query.since, UTC) - _CLOCKS_APART}
     listed = _LIST_OF_ENTITY if query.entity_id else _LIST
-    return fetch(db, listed, condition, query.paging)
+    page = fetch(db, listed, condition, query.paging)
+    for document in page.data:
+        _read_back(document)
+    return page
 
 
 def get(db: Store, event_id: str) -> Document | None:
     """Return an event by its id. Raises StoreError."""
     with store_errors("reading events"):
-        return db[COLLECTION].find_one({"_id": event_id})
+        found = db[COLLECTION].find_one({"_id": event_id})
+    return None if found is None else _read_back(found)
+
+
+def _read_back(document: Document) -> Document:
+    """Let an event that was read have its keys as they were sent."""
+    if "extra" in document:
+        document["extra"] = unescaped(document["extra"])
+    return document
