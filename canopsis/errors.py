@@ -27,11 +27,11 @@ class CanopsisError(Exception):
 class InputError(CanopsisError):
     """Input that is refused. ``field`` is a path such as ``perf_data_array[2].value``."""
 
-    def __init__(self, field: str, value: object, allowed: str) -> None:
+    def __init__(self, field: str, value: object, allowed: str, text: str = "") -> None:
         self.field = field
         self.value = shorten(value)
         self.allowed = allowed
-        super().__init__(f"{field}: {self.value} is refused; allowed: {allowed}")
+        super().__init__(text or f"{field}: {self.value} is refused; allowed: {allowed}")
 
 
 class InvalidEvent(InputError):  # noqa: N818 - the name says what it is

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from canopsis.cli.alarms import STATES
-from canopsis.cli.common import DONE, NOT_DONE, command, complain, parser, say, show_json
-from canopsis.core import perfdata, plugin
+from canopsis.cli.common import DONE, NOT_DONE, command, complain, murmur, parser, say, show_json
+from canopsis.core import plugin
+from canopsis.core.event import normalise
 from canopsis.errors import InvalidEvent
 from canopsis.ops import config, pluginrun
 from canopsis.ops.apiclient import Api
@@ -70,27 +72,35 @@ def event_of(ran: Ran, args: argparse.Namespace) -> dict[str, Any]:
         "output": printed.output or f"{STATES[ran.state].upper()}: {ran.note}",
     }
     if printed.perf_data:
-        try:
-            perfdata.parse(printed.perf_data)
-            event["perf_data"] = printed.perf_data
-        except InvalidEvent as error:
-            notes.append(f"performance data left out: {error}")
+        event["perf_data"] = printed.perf_data
     long_output = "\n".join(filter(None, notes))
     extra = {"long_output": long_output, "tags": args.tag}
     return event | {name: value for name, value in extra.items() if value}
 
 
+def expected_warnings(event: dict[str, Any]) -> list[str]:
+    """Return what the API would warn of, for an event that is not sent."""
+    try:
+        return normalise(event, time.time()).warnings
+    except InvalidEvent as error:
+        return [str(error)]
+
+
 def _show(event: dict[str, Any], result: Result | None, args: argparse.Namespace) -> None:
     error = result.error if result else ""
+    warnings = list(result.warnings) if result else expected_warnings(event)
     if args.json:
         sent = bool(result and not error)
-        show_json({"event": event, "sent": sent, "event_id": result.event_id if result else "", "error": error})
+        told = {"event_id": result.event_id if result else "", "error": error, "warnings": warnings}
+        show_json({"event": event, "sent": sent} | told)
         return
     what = f"{event['component']}/{event['resource']}"
     say(f"{what}: {STATES[event['state']].upper()} - {event['output']}")
     for name in ("perf_data", "long_output"):
         if name in event:
             say(f"  {name.replace('_', ' ')}: {event[name]}")
+    for text in warnings:
+        murmur(f"warning: {text}")
     if error:
         complain(f"refused: {error}")
     else:

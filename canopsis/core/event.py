@@ -5,15 +5,19 @@ On the wire an event is a flat JSON object. Keys that no struct knows are kept i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from canopsis.core import fields, perfdata
+from canopsis.core import extra, fields, perfdata
+from canopsis.core.body import loads
 from canopsis.core.entity import id_of
+from canopsis.core.fields import FieldCheck
+from canopsis.core.notes import Notes
 from canopsis.core.perfdata import PerfData
+from canopsis.core.text import MAX_NAME
 from canopsis.errors import InvalidEvent
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "Uncancel",
     "decode",
     "decode_batch",
+    "elements_of",
     "event_type",
     "normalise",
     "routing_key",
@@ -49,7 +54,8 @@ MAX_ROUTING_KEY = 255
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_type"):
     """What every event has. ``timestamp`` is in seconds since the epoch, UTC.
 
-    ``warnings`` are made by ``normalise``: what of the event as it came was left out or mended.
+    ``warnings`` are made by ``normalise``: what of the event as it came was left out or mended;
+    ``sent_timestamp`` is the time that came where it was not one of an event.
     """
 
     connector: str
@@ -67,6 +73,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_t
     perf_data_array: list[PerfData] = msgspec.field(default_factory=list)
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
     warnings: list[str] = msgspec.field(default_factory=list)
+    sent_timestamp: float | None = None
 
 
 class Check(Event, tag="check"):
@@ -120,7 +127,7 @@ def event_type(event: AnyEvent) -> str:
     return str(event.__struct_config__.tag)
 
 
-_COMMON: dict[str, Callable[[Any], Any]] = {
+_COMMON: dict[str, FieldCheck] = {
     "connector": fields.name_check("connector"),
     "connector_name": fields.name_check("connector_name"),
     "component": fields.name_check("component"),
@@ -129,17 +136,18 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
     "event_id": fields.event_id,
     "output": fields.text_check("output", fields.MAX_OUTPUT),
     "long_output": fields.text_check("long_output", fields.MAX_LONG_OUTPUT),
-    "author": fields.author,
+    "author": fields.label_check("author"),
     "tags": fields.tags,
     "perf_data": perfdata.parse,
     "perf_data_array": perfdata.items_of,
 }
-_OWN: dict[type[AnyEvent], dict[str, Callable[[Any], Any]]] = {
+_OWN: dict[type[AnyEvent], dict[str, FieldCheck]] = {
     Check: {"state": fields.state, "state_type": fields.state_type},
-    Log: {"level": fields.text_check("level", fields.MAX_NAME)},
+    Log: {"level": fields.text_check("level", MAX_NAME)},
 }
 _REQUIRED: dict[type[AnyEvent], str] = {Check: "state", Comment: "output"}
-_ELSEWHERE = frozenset({"event_type", "timestamp", "entity_id", "extra", "warnings"})
+_ELSEWHERE = frozenset({"event_type", "timestamp", "state_scale", "entity_id", "extra", "warnings", "sent_timestamp"})
+"""Keys that are read, or are not believed, elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +155,7 @@ class _Kind:
     """How events of one type are normalised: a check a known field, and what must be there."""
 
     struct: type[AnyEvent]
-    checks: dict[str, Callable[[Any], Any]]
+    checks: dict[str, FieldCheck]
     required: tuple[str, ...]
 
 
@@ -158,18 +166,21 @@ def _kind(struct: type[AnyEvent]) -> _Kind:
 
 
 _KINDS = {str(struct.__struct_config__.tag): _kind(struct) for struct in _TYPES}
+_CHECK = _KINDS["check"]
 
 
 def normalise(raw: dict[str, Any], now: float) -> AnyEvent:
     """Return the event that the JSON object ``raw`` is; ``now`` is the time of its receipt, in seconds.
 
     Sets ``entity_id``; ``event_id`` stays empty when the client gave none. What is null is not
-    there. Raises InvalidEvent, and nothing else whatever ``raw`` holds.
+    there. What is wrong and not needed to know entity and state is mended or left out, and stands
+    in ``warnings``. Raises InvalidEvent, and nothing else whatever ``raw`` holds.
     """
     if type(raw) is not dict:
         raise InvalidEvent("event", raw, "an object")
     kind = _kind_of(raw)
     checks = kind.checks
+    notes = Notes()
     known: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
     for key, value in raw.items():
@@ -178,12 +189,13 @@ def normalise(raw: dict[str, Any], now: float) -> AnyEvent:
             if key not in _ELSEWHERE:
                 unknown[key] = value
         elif value is not None:
-            known[key] = check(value)
+            known[key] = check(value, notes)
     for name in kind.required:
         if name not in known:
-            raise InvalidEvent(name, fields.MISSING, f"every {raw.get('event_type') or 'check'} event has one")
-    _complete(known, raw, unknown)
-    event = kind.struct(timestamp=fields.timestamp(raw.get("timestamp"), now), **known)
+            raise _missing(kind, known)
+    _complete(known, raw, unknown, notes)
+    at, sent = fields.timestamp(raw.get("timestamp"), now, notes)
+    event = kind.struct(timestamp=at, sent_timestamp=sent, warnings=notes.texts(), **known)
     event.entity_id = id_of(event.component, event.resource)
     _check_routing_key(event)
     return event
@@ -191,16 +203,26 @@ def normalise(raw: dict[str, Any], now: float) -> AnyEvent:
 
 def _kind_of(raw: dict[str, Any]) -> _Kind:
     value = raw.get("event_type")
-    kind = _KINDS.get("check" if value is None else value) if value is None or type(value) is str else None
+    if value is None or value == "":
+        return _CHECK
+    kind = _KINDS.get(value) if type(value) is str else None
     if kind is None:
         raise InvalidEvent("event_type", value, ", ".join(name for name in _KINDS if name != "resolve"))
     return kind
 
 
-def _complete(known: dict[str, Any], raw: dict[str, Any], unknown: dict[str, Any]) -> None:
+def _missing(kind: _Kind, known: Mapping[str, Any]) -> InvalidEvent:
+    """Return the error that names every field that is not there."""
+    missing = [name for name in kind.required if name not in known]
+    allowed = f"a {kind.struct.__struct_config__.tag} event has {', '.join(kind.required)}"
+    return InvalidEvent(missing[0], fields.MISSING, allowed, f"{', '.join(missing)}: missing; {allowed}")
+
+
+def _complete(known: dict[str, Any], raw: dict[str, Any], unknown: dict[str, Any], notes: Notes) -> None:
     """Settle in ``known`` what several fields say together."""
     resource = known.get("resource")
-    source_type = known.setdefault("source_type", "component" if resource is None else "resource")
+    source_type = known.get("source_type") or ("component" if resource is None else "resource")
+    known["source_type"] = source_type
     if source_type == "resource" and resource is None:
         raise InvalidEvent("resource", raw.get("resource", fields.MISSING), "a name, as source_type is resource")
     if source_type == "component" and resource is not None:
@@ -208,7 +230,10 @@ def _complete(known: dict[str, Any], raw: dict[str, Any], unknown: dict[str, Any
     if "perf_data" in known:
         known["perf_data_array"] = _merge(known.pop("perf_data"), known.get("perf_data_array"))
     if unknown or raw.get("extra") is not None:
-        known["extra"] = fields.storable(_with_given(raw.get("extra"), unknown))
+        known["extra"] = extra.storable(_with_given(raw.get("extra"), unknown, notes), notes)
+    scale = raw.get("state_scale")
+    if scale is not None and "state" in known:
+        known["state"] = fields.rescaled(known["state"], scale)
 
 
 def _merge(parsed: list[PerfData], listed: list[PerfData] | None) -> list[PerfData]:
@@ -219,12 +244,13 @@ def _merge(parsed: list[PerfData], listed: list[PerfData] | None) -> list[PerfDa
     return listed + [item for item in parsed if item.metric not in names]
 
 
-def _with_given(given: object, unknown: dict[str, Any]) -> dict[str, Any]:
+def _with_given(given: object, unknown: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """Return unknown keys beside those that are in ``extra`` already, as in an event that engines publish."""
     if given is None:
         return unknown
     if type(given) is not dict:
-        raise InvalidEvent("extra", given, "an object")
+        notes.add("extra", given, "is left out", "an object")
+        return unknown
     return given | unknown
 
 
@@ -244,12 +270,15 @@ def _check_routing_key(event: AnyEvent) -> None:
 
 
 def decode(body: bytes) -> list[dict[str, Any]]:
-    """Return the JSON objects in ``body``: one object, or an array of them.
+    """Return the JSON objects in ``body``: one object, or an array of them. Raises InvalidEvent as ``loads`` does.
 
-    Raises InvalidEvent for what is not JSON or not UTF-8, has NaN, is nested too deep or is an
-    event of more than 1 MiB; and for anything but objects, and for nothing.
+    A byte that is not UTF-8, and half of a surrogate pair, is a lone surrogate in what is returned.
     """
-    found = _decode(_RAW, body)
+    return elements_of(loads(body))
+
+
+def elements_of(found: object) -> list[dict[str, Any]]:
+    """Return the objects that ``found`` is, or lists. Raises InvalidEvent for anything but objects, and for nothing."""
     several = isinstance(found, list)
     elements: list[Any] = found if isinstance(found, list) else [found]
     if not elements:
@@ -257,17 +286,7 @@ def decode(body: bytes) -> list[dict[str, Any]]:
     for index, element in enumerate(elements):
         if type(element) is not dict:
             raise InvalidEvent(f"[{index}]" if several else "body", element, "an object, or an array of objects")
-    if len(body) > fields.MAX_EVENT and not several:
-        _refuse_size(elements[0])
     return elements
-
-
-def _refuse_size(raw: dict[str, Any]) -> None:
-    sizes = {key: len(_ENCODER.encode(value)) for key, value in raw.items()}
-    if sum(sizes.values()) > fields.MAX_EVENT:
-        biggest = max(sizes, key=sizes.__getitem__)
-        allowed = f"an event of at most {fields.MAX_EVENT} bytes; this field has {sizes[biggest]}"
-        raise InvalidEvent(biggest, raw[biggest], allowed)
 
 
 def decode_batch(body: bytes) -> list[AnyEvent]:
@@ -283,9 +302,9 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     except msgspec.DecodeError as error:
         raise InvalidEvent("body", body, f"JSON ({error})") from None
     except UnicodeDecodeError as error:
-        raise InvalidEvent("body", body, f"JSON in UTF-8 ({error.reason} at byte {error.start})") from None
+        raise InvalidEvent("body", body, f"JSON in UTF-8 ({error.reason})") from None
     except RecursionError:
-        raise InvalidEvent("body", body, f"values nested at most {fields.MAX_DEPTH} deep") from None
+        raise InvalidEvent("body", body, f"values nested at most {extra.MAX_DEPTH} deep") from None
 
 
 def _translated(error: msgspec.ValidationError, body: bytes) -> InvalidEvent:
@@ -296,9 +315,7 @@ def _translated(error: msgspec.ValidationError, body: bytes) -> InvalidEvent:
     return InvalidEvent(known or "body", body, what)
 
 
-_RAW = msgspec.json.Decoder(object)
 _TYPED: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
-_ENCODER = msgspec.json.Encoder()
 
 
 def to_document(event: AnyEvent) -> dict[str, Any]:

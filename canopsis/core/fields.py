@@ -1,38 +1,49 @@
-"""Checks of single fields of an event: each takes what came and returns what is kept, or raises InvalidEvent."""
+"""Checks of single fields of an event: each takes what came and returns what is kept.
+
+What tells which entity is meant, and its state, raises InvalidEvent when it is wrong. All else is
+mended as far as it goes, and noted.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from canopsis.errors import InvalidEvent
+import msgspec
 
-MAX_EVENT = 1 << 20
-"""Bytes of one event's JSON."""
+from canopsis.core.extra import MAX_FLOAT, whole_noted
+from canopsis.core.notes import Notes
+from canopsis.core.text import MAX_NAME, NAMES, is_name, name_of
+from canopsis.errors import InvalidEvent, shorten
+
+FieldCheck = Callable[[Any, Notes], Any]
 
 MAX_OUTPUT = 4096
 MAX_LONG_OUTPUT = 65536
 """Characters; what is longer is cut and ends with ``…``."""
 
-MAX_NAME = 255
-"""Characters of a name, an author, a tag or a metric."""
-
 MAX_TAGS = 256
-MAX_DEPTH = 20
-MAX_FLOAT = 1.7976931348623157e308
 
 EARLIEST = 946684800
 """2000-01-01, UTC."""
 
-DAY = 86400
+AHEAD = 60.0
+"""Seconds that the clock of a source may be ahead without a word."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _EVENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-_TIMES = "seconds since the epoch (UTC), from 2000-01-01 to one day from now; not milliseconds"
+_TIMES = "seconds since the epoch (UTC), from 2000-01-01 to now"
 _STATES = "0 (OK), 1 (warning), 2 (critical) or 3 (unknown)"
-_NAMES = f"a text of 1 to {MAX_NAME} characters without control characters"
+_WORDS = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+_SCALES = {
+    "nagios": (0, 1, 2, 3),
+    "severity": (0, 1, 1, 2),
+}
+"""Names of scales: the state of each number 0 to 3."""
+
+SCALES = f"{' or '.join(_SCALES)}, or what 0 to 3 are, such as ok,warning,critical,unknown"
 
 
 class _Missing:
@@ -44,178 +55,192 @@ MISSING = _Missing()
 """Stands in an error for a field that is not there."""
 
 
-def is_name(value: object) -> bool:
-    """Tell whether ``value`` can be a name: a text, not blank, of at most 255 characters, no control characters."""
-    if type(value) is not str or len(value) > MAX_NAME:
-        return False
-    if value.isprintable():
-        return value != "" and not value.isspace()
-    return not value.isspace() and _CONTROL.search(value) is None
+def name_check(field: str) -> FieldCheck:
+    """Return the check of the name ``field``: trimmed, composed; a whole number becomes its text."""
 
-
-def name_check(field: str) -> Callable[[object], str]:
-    """Return the check of the name ``field``."""
-
-    def check(value: object) -> str:
-        if is_name(value):
-            return str(value)
-        raise InvalidEvent(field, value, _NAMES)
+    def check(value: object, notes: Notes) -> str:
+        return value if is_name(value) else _name(field, value, notes)
 
     return check
 
 
-def text_check(field: str, limit: int) -> Callable[[object], str]:
-    """Return the check of the text ``field``: NUL is replaced, what is longer than ``limit`` is cut."""
+def _name(field: str, value: object, notes: Notes) -> str:
+    text = _as_text(field, value, notes) if type(value) is int else value
+    kept = name_of(text) if type(text) is str else ""
+    if not kept:
+        raise InvalidEvent(field, value, NAMES)
+    whole_noted(field, str(text), notes)
+    return kept
 
-    def check(value: object) -> str:
-        if type(value) is not str:
-            raise InvalidEvent(field, value, "a text")
-        if len(value) <= limit and value.isascii() and "\0" not in value:
+
+def _resource(value: object, notes: Notes) -> str | None:
+    return None if value == "" else _RESOURCE(value, notes)
+
+
+_RESOURCE = name_check("resource")
+resource: FieldCheck = _resource
+"""The check of a resource; an empty one is none."""
+
+
+def text_check(field: str, limit: int) -> FieldCheck:
+    """Return the check of the text ``field``: NUL is replaced, what is longer than ``limit`` is cut.
+
+    Anything else becomes a text: a number its digits, a list its JSON.
+    """
+
+    def check(value: object, notes: Notes) -> str:
+        if type(value) is str and len(value) <= limit and value.isascii() and "\0" not in value:
             return value
-        return _mend(field, value, limit)
+        text = _as_text(field, value, notes)
+        if len(text) > limit:
+            text = text[: limit - 1] + "…"
+        return whole_noted(field, text, notes).replace("\0", "\ufffd")
 
     return check
 
 
-def _mend(field: str, value: str, limit: int) -> str:
-    if len(value) > MAX_EVENT:
-        raise InvalidEvent(field, value, f"an event of at most {MAX_EVENT} bytes; this field has {len(value)}")
-    if len(value) > limit:
-        value = value[: limit - 1] + "…"
-    _check_unicode(field, value)
-    return value.replace("\0", "\ufffd")
-
-
-def _check_unicode(field: str, value: str) -> None:
+def _as_text(field: str, value: object, notes: Notes) -> str:
+    if type(value) is str:
+        return value
+    notes.add(field, value, "is taken as a text")
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidEvent(field, value, "valid Unicode, no halves of surrogate pairs") from None
+        return shorten(value) if type(value) in {int, float} else msgspec.json.encode(value).decode()
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return shorten(value)
 
 
-def author(value: object) -> str:
-    """Return an author; an empty one is none."""
-    if value == "" or is_name(value):
-        return str(value)
-    raise InvalidEvent("author", value, _NAMES)
+def label_check(field: str) -> FieldCheck:
+    """Return the check of ``field``, a name that may be empty: one that cannot be a name is mended."""
+
+    def check(value: object, notes: Notes) -> str:
+        return value if is_name(value) else "" if value == "" else _label(field, value, notes)
+
+    return check
 
 
-def event_id(value: object) -> str:
-    """Return the client's own id of an event; an empty one is none."""
+def _label(field: str, value: object, notes: Notes) -> str:
+    """Return ``value`` as a name, mended, or an empty text."""
+    text = whole_noted(field, _as_text(field, value, notes), notes)
+    kept = name_of(text)
+    if kept or not text.strip():
+        return kept
+    seen = "".join(letter if letter.isprintable() else " " for letter in text[:MAX_NAME])
+    kept = name_of(seen if len(text) <= MAX_NAME else seen[:-1] + "…")
+    notes.add(field, text, "is mended" if kept else "is left out", NAMES)
+    return kept
+
+
+def event_id(value: object, notes: Notes) -> str:
+    """Return the client's own id of an event; an empty one is none, and so is one of another form."""
     if type(value) is str and (value == "" or _EVENT_ID.fullmatch(value)):
         return value
-    raise InvalidEvent("event_id", value, "1 to 64 letters, digits or any of _ . : -")
+    if type(value) is int and 0 <= value < 1 << 63:
+        return _as_text("event_id", value, notes)
+    notes.add("event_id", value, "is replaced by a new one", "1 to 64 letters, digits or any of _ . : -")
+    return ""
 
 
-def source_type(value: object) -> str:
-    """Return ``component`` or ``resource``."""
+def source_type(value: object, notes: Notes) -> str | None:
+    """Return ``component`` or ``resource``; for anything else None: it follows from the resource."""
     if type(value) is str and value in {"component", "resource"}:
         return value
-    raise InvalidEvent("source_type", value, "component or resource")
+    notes.add("source_type", value, "is left out", "component or resource")
+    return None
 
 
-def resource(value: object) -> str | None:
-    """Return a resource; an empty one is none."""
-    if value == "":
-        return None
-    if is_name(value):
-        return str(value)
-    raise InvalidEvent("resource", value, _NAMES)
-
-
-def state(value: object) -> int:
+def state(value: object, _notes: Notes) -> int:
     """Return a state 0..3, given as a number or as a digit."""
-    return _digit("state", value, 3, _STATES)
+    found = _digit(value, 3)
+    if found is None:
+        raise InvalidEvent("state", value, _STATES)
+    return found
 
 
-def state_type(value: object) -> int:
-    """Return a state type, 0 (soft) or 1 (hard)."""
-    return _digit("state_type", value, 1, "0 (soft) or 1 (hard)")
+def rescaled(state: int, scale: object) -> int:
+    """Return the state that the number ``state`` is on ``scale``. Raises InvalidEvent."""
+    states = _scale(scale) if type(scale) is str and len(scale) <= MAX_NAME else None
+    if states is None:
+        raise InvalidEvent("state_scale", scale, SCALES)
+    return states[state]
 
 
-def _digit(field: str, value: object, most: int, allowed: str) -> int:
+@lru_cache(maxsize=256)
+def _scale(text: str) -> tuple[int, ...] | None:
+    if text in _SCALES:
+        return _SCALES[text]
+    words = [_WORDS.get(word.strip().lower()) for word in text.split(",")]
+    found = tuple(word for word in words if word is not None)
+    return found if len(words) == len(found) == len(_WORDS) else None
+
+
+def is_scale(text: str) -> bool:
+    """Tell whether ``text`` is a scale of states."""
+    return _scale(text) is not None
+
+
+def state_type(value: object, notes: Notes) -> int:
+    """Return a state type, 0 (soft) or 1 (hard); for anything else 1."""
+    found = _STATE_TYPES.get(value.lower()) if type(value) is str else _digit(value, 1)
+    if found is None:
+        notes.add("state_type", value, "is taken as 1 (hard)", "0 (soft) or 1 (hard)")
+        return 1
+    return found
+
+
+_STATE_TYPES = {"0": 0, "soft": 0, "1": 1, "hard": 1, "": 1}
+
+
+def _digit(value: object, most: int) -> int | None:
     if type(value) is str and len(value) == 1 and value in "0123":
         value = int(value)
     if (type(value) is int or type(value) is float) and 0 <= value <= most and value == int(value):
         return int(value)
-    raise InvalidEvent(field, value, allowed)
+    return None
 
 
-def timestamp(value: object, now: float) -> float:
-    """Return the time of an event in seconds; none is ``now``, and so is what is up to a day ahead."""
-    if value is None:
-        return now
+def timestamp(value: object, now: float, notes: Notes) -> tuple[float, float | None]:
+    """Return the time of an event in seconds, and what was sent instead where that was no time of an event.
+
+    None, 0 and an empty text are ``now``, and so is what is ahead of it, or before 2000, or no time at all.
+    """
+    if value is None or value == "":
+        return now, None
     seconds = value
-    if type(value) is str and _SECONDS.fullmatch(value.strip()):
+    if type(value) is str and len(value) <= MAX_NAME and _SECONDS.fullmatch(value.strip()):
         seconds = float(value)
-    if (type(seconds) is int or type(seconds) is float) and EARLIEST <= seconds <= now + DAY:
-        return now if seconds > now else float(seconds)
-    raise InvalidEvent("timestamp", value, _TIMES)
+    if (type(seconds) is int or type(seconds) is float) and -MAX_FLOAT <= seconds <= MAX_FLOAT:
+        if EARLIEST <= seconds <= now:
+            return float(seconds), None
+        return now, _sent(float(seconds), now, notes)
+    notes.add("timestamp", value, "is no time: the time of receipt is taken", _TIMES)
+    return now, None
 
 
-def tags(value: object) -> list[str]:
+def _sent(seconds: float, now: float, notes: Notes) -> float | None:
+    """Return a time that was sent and cannot be kept, or None when it says nothing; note why."""
+    if seconds == 0 or now < seconds <= now + AHEAD:
+        return None
+    why = "is ahead of the clock here"
+    if EARLIEST <= seconds / 1000 <= now + 1000 * AHEAD:
+        why = "looks like milliseconds"
+    elif seconds < EARLIEST:
+        why = "is before 2000"
+    allowed = f"seconds since the epoch (UTC); a clock may be {AHEAD:.0f} s ahead"
+    notes.add("timestamp", seconds, f"{why}: the time of receipt is taken", allowed)
+    return seconds
+
+
+def tags(value: object, notes: Notes) -> list[str]:
     """Return tags, each once, in order; a text is one tag."""
     given = [value] if type(value) is str else value
-    if type(given) is not list or len(given) > MAX_TAGS:
-        raise InvalidEvent("tags", value, f"a list of at most {MAX_TAGS} texts")
-    for index, tag in enumerate(given):
-        if not is_name(tag):
-            raise InvalidEvent(f"tags[{index}]", tag, _NAMES)
-    return list(dict.fromkeys(given))
+    if type(given) is not list:
+        notes.add("tags", value, "is left out", f"a list of at most {MAX_TAGS} texts")
+        return []
+    if len(given) > MAX_TAGS:
+        notes.add("tags", f"{len(given)} tags", f"are too many: the first {MAX_TAGS} are kept")
+    kept = [_tag(tag, index, notes) for index, tag in enumerate(given[:MAX_TAGS])]
+    return [tag for tag in dict.fromkeys(kept) if tag]
 
 
-def storable(value: dict[str, Any]) -> dict[str, Any]:
-    """Return ``extra``, the keys that no event type knows, once it is known that they can be stored.
-
-    Nested at most 20 deep; keys are not empty and have no dot, no NUL and no ``$`` in front;
-    integers fit 64 bits; floats are finite; 1 MiB in all.
-    """
-    biggest, most, total = "", 0, 0
-    for key, item in value.items():
-        size = len(check_key(key, "extra")) + _measure(item, key, 1)
-        total += size
-        if size > most:
-            biggest, most = key, size
-    if total > MAX_EVENT:
-        raise InvalidEvent(biggest, value[biggest], f"an event of at most {MAX_EVENT} bytes; this field has {most}")
-    return value
-
-
-def check_key(key: object, path: str) -> str:
-    """Return ``key`` if it can be the name of a stored field."""
-    if type(key) is str and key and "." not in key and key[0] != "$" and _CONTROL.search(key) is None:
-        return key
-    raise InvalidEvent(path, key, "keys without dots, control characters, or a $ in front")
-
-
-def _measure(value: object, path: str, depth: int) -> int:
-    """Return about how many bytes of JSON ``value`` is; raise for what cannot be stored."""
-    if type(value) is str:
-        if not value.isascii():
-            _check_unicode(path, value)
-        return len(value) + 3
-    if value is None or type(value) is bool:
-        return 5
-    if type(value) is int or type(value) is float:
-        return _measure_number(value, path)
-    return _measure_inside(value, path, depth)
-
-
-def _measure_inside(value: object, path: str, depth: int) -> int:
-    if depth >= MAX_DEPTH:
-        raise InvalidEvent(path, value, f"values nested at most {MAX_DEPTH} deep")
-    if type(value) is dict:
-        items = value.items()
-        return sum(len(check_key(key, path)) + 4 + _measure(item, f"{path}.{key}", depth + 1) for key, item in items)
-    if type(value) is list:
-        return sum(_measure(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)) + 2
-    raise InvalidEvent(path, value, "JSON: texts, numbers, true, false, null, lists and objects")
-
-
-def _measure_number(value: float, path: str) -> int:
-    if type(value) is int:
-        if not -(1 << 63) <= value < 1 << 63:
-            raise InvalidEvent(path, value, "integers of 64 bits")
-    elif not -MAX_FLOAT <= value <= MAX_FLOAT:
-        raise InvalidEvent(path, value, "finite numbers")
-    return 8
+def _tag(value: object, index: int, notes: Notes) -> str:
+    return value if is_name(value) else _label(f"tags[{index}]", value, notes)

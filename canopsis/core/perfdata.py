@@ -10,13 +10,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from canopsis.core.fields import MAX_FLOAT, MISSING, is_name
+from canopsis.core.extra import MAX_FLOAT
+from canopsis.core.fields import MISSING
+from canopsis.core.notes import Notes
+from canopsis.core.text import MAX_NAME, is_name, name_of
 from canopsis.errors import InvalidEvent
 
 MetricType = Literal["GAUGE", "COUNTER", "DERIVE", "ABSOLUTE"]
 
-MAX_ITEMS = 256
-MAX_TEXT = 65536
+MAX_ITEMS = 4096
+MAX_TEXT = 262144
 MAX_UNIT = 32
 
 
@@ -33,24 +36,38 @@ class PerfData(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     type: MetricType = "GAUGE"
 
 
-_NUMBER = r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+)?"
-_UNIT = r"(?![eE][-+]?[0-9])[^\x00-\x20\x7f0-9;,='\"+.\-][^\x00-\x20\x7f;,='\"]*"
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*|,[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+# Digits stand in a unit after a letter only (m3): behind any other sign they are the rest of a number.
+_UNIT = (
+    r"(?![eE][-+]?[0-9])(?:[^\W\d_][^\x00-\x20\x7f\s;,='\"]*"
+    r"|[^\x00-\x20\x7f\s\d_;,='\"+.\-][^\x00-\x20\x7f\s\d;,='\"]*)"
+)
+_UNKNOWN = r"U(?:%|[a-zµ]?s|[kKMGTPE]?i?[bB]|c)?"
 _RANGE = rf"@?(?:(?:~|{_NUMBER})?:(?:{_NUMBER})?|{_NUMBER})"
+_BLANK = r" \t\n\r\f\v"
+# A comma before a digit is inside a number, unless a label begins there; so is a blank of Unicode between digits.
+_LABEL_AHEAD = r"(?=[^\s,;='\"]{1,255}=)"
+_END = rf"(?=[{_BLANK}]|[^\S{_BLANK}](?![0-9])|,(?:(?![0-9])|{_LABEL_AHEAD})|$)"
+_LABEL = r"""(?: '(?P<single>[^']*+(?:''[^']*+)*+)' | "(?P<double>[^"]*+)" | (?P<bare>[^\s='"]++) ) ="""
 _NAGIOS_ITEM = re.compile(
-    rf"""(?: '(?P<single>[^']*+(?:''[^']*+)*+)' | "(?P<double>[^"]*+)" | (?P<bare>[^\s='"]++) )
-    = (?: (?P<value>{_NUMBER})(?P<unit>{_UNIT})? | U(?:{_UNIT})? )
+    rf"""{_LABEL} (?: (?P<value>{_NUMBER})(?P<unit>{_UNIT})? | {_UNKNOWN} )
     (?: ;(?:(?P<warn>{_RANGE})(?P=unit)?)? (?: ;(?:(?P<crit>{_RANGE})(?P=unit)?)?
     (?: ;(?:(?P<min>{_NUMBER})(?P=unit)?|U)? (?: ;(?:(?P<max>{_NUMBER})(?P=unit)?|U)? )? )? )? )? ;?
-    (?=[\s,]|$)""",
+    {_END}""",
     re.VERBOSE,
 )
+_ANY_LABEL = re.compile(_LABEL, re.VERBOSE)
+_SEGMENT = re.compile(rf"(?:[^\s,]|(?<=[0-9])[^\S{_BLANK}](?=[0-9])|,(?=[0-9])(?!{_LABEL_AHEAD}))*+")
+_WORD = re.compile(rf"(?:\"[^\"]*+\"|[^{_BLANK}]++|.)", re.DOTALL)
+_VALUE = re.compile(rf"(?P<value>{_NUMBER})(?P<unit>{_UNIT})?|{_UNKNOWN}")
 _GAP = re.compile(r"[\s,;]*+")
 _BARE_UNIT = re.compile(rf"(.+)\[({_UNIT})\]")
 _BARE_LABEL = re.compile(r"[A-Za-z0-9_/\\:.%{}?()-]+")
 _WHOLE_NUMBER = re.compile(_NUMBER)
 _WHOLE_UNIT = re.compile(_UNIT)
 _WHOLE_RANGE = re.compile(rf"(?P<inside>@)?(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?")
-_SYNTAX = "label=value[unit];[warn];[crit];[min];[max], separated by spaces, labels with spaces in quotes"
+_PLAIN_WORDS = re.compile(r"[^\s\d'\"=;,][^\s'\"=;,]*+(?:[ ]+[^\s\d'\"=;,][^\s'\"=;,]*+)*+[ ]+")
+_SYNTAX = "label=value[unit];warn;crit;min;max, labels with blanks in quotes"
 _RANGES = "a range: 10, 10:, ~:10, 10:20 or @10:20"
 
 
@@ -83,24 +100,151 @@ class Range:
         return self.contains(value) == self.inside
 
 
-def parse(text: object) -> list[PerfData]:
+def parse(text: object, notes: Notes) -> list[PerfData]:
     """Return the measured values of a performance data string; those that are ``U`` are left out.
 
-    A comma is a decimal point when digits stand on both sides, else it separates. Raises
-    InvalidEvent naming ``perf_data`` and the place.
+    A comma is a decimal point when digits stand on both sides, else it separates. What cannot be
+    read is left out and noted, one by one; never raises. Takes time in proportion to the text.
     """
-    if type(text) is not str or len(text) > MAX_TEXT:
-        raise InvalidEvent("perf_data", text, f"a text of at most {MAX_TEXT} characters: {_SYNTAX}")
+    if type(text) is not str:
+        notes.add("perf_data", text, "is left out", f"a text: {_SYNTAX}")
+        return []
+    if len(text) > MAX_TEXT:
+        notes.add("perf_data", f"{len(text)} characters", f"are too many: the first {MAX_TEXT} are read")
+        text = text[:MAX_TEXT].rpartition(" ")[0]
     items: list[PerfData] = []
     at = _after_gap(text, 0)
     while at < len(text):
         found = _NAGIOS_ITEM.match(text, at)
-        if found is None or len(items) == MAX_ITEMS:
-            raise InvalidEvent("perf_data", text[at : at + 80], f"at most {MAX_ITEMS} times {_SYNTAX}")
-        if found["value"] is not None:
-            items.append(_nagios_item(found))
+        item = _nagios_item(found) if found is not None else None
+        if found is None or item is None or len(items) == MAX_ITEMS:
+            return items + _Patience(text, notes).items(at, MAX_ITEMS - len(items))
+        items.append(item)
         at = _after_gap(text, found.end())
     return items
+
+
+class _Patience:
+    """Reads a performance data string from the first place that is not as it should be.
+
+    ``_words`` is where words that are no value begin, or -1.
+    """
+
+    def __init__(self, text: str, notes: Notes) -> None:
+        self._text = text
+        self._notes = notes
+        self._words = -1
+
+    def items(self, at: int, most: int) -> list[PerfData]:
+        """Return up to ``most`` values from ``at`` on."""
+        text = self._text
+        items: list[PerfData] = []
+        while at < len(text):
+            if len(items) == most:
+                self._notes.add("perf_data", text[at : at + 80], "and what follows is left out", f"{MAX_ITEMS} values")
+                return items
+            found = _NAGIOS_ITEM.match(text, at)
+            end, item = self._item(found) if found else self._unclear(at)
+            if item is not None:
+                items.append(item)
+            at = _after_gap(text, end)
+        self._end_words(at)
+        return items
+
+    def _item(self, found: re.Match[str]) -> tuple[int, PerfData | None]:
+        """Return the end and the value of what looks right."""
+        if found["value"] is None:
+            self._end_words(found.start())
+            return found.end(), None
+        if self._words < 0 and (item := _nagios_item(found)):
+            return found.end(), item
+        return self._unclear(found.start())
+
+    def _unclear(self, at: int) -> tuple[int, PerfData | None]:
+        """Return the end and the value, if there is one, of what is not as it should be."""
+        text = self._text
+        label = _ANY_LABEL.match(text, at)
+        if label is None:
+            self._words = at if self._words < 0 else self._words
+            return _match_end(_WORD, text, at), None
+        end = _match_end(_SEGMENT, text, label.end())
+        metric = self._label(label)
+        if metric:
+            return end, self._value(metric, text[label.end() : end], bare=label["bare"] is not None)
+        self._leave_out(at, end)
+        return end, None
+
+    def _label(self, found: re.Match[str]) -> str:
+        """Return the name of a value, with the words before it that are part of it; empty when it is none."""
+        start, self._words = self._words, -1
+        single, double, bare = found.groups()
+        if bare is None:
+            self._leave_out_words(start, found.start())
+            return name_of(double if single is None else single.replace("''", "'"))
+        if start < 0:
+            return name_of(bare)
+        if found.end() - start <= MAX_NAME and _PLAIN_WORDS.fullmatch(self._text, start, found.start()):
+            joined = name_of(self._text[start : found.end() - 1])
+            if joined:
+                self._notes.add("perf_data", joined, "is taken as one label", "labels with blanks in quotes")
+                return joined
+        self._leave_out_words(start, found.start())
+        return name_of(bare)
+
+    def _value(self, metric: str, segment: str, *, bare: bool) -> PerfData | None:
+        number, *rest = segment.split(";")
+        found = _VALUE.fullmatch(number)
+        if found is None or len(found["unit"] or "") > MAX_UNIT:
+            self._notes.add("perf_data", f"{metric}={segment}", "is left out", _SYNTAX)
+            return None
+        if found["value"] is None:
+            return None
+        value = _number(found["value"])
+        unit = found["unit"]
+        if bare and unit is None:
+            metric, unit = _split(metric)
+        if not _is_finite(value):
+            self._notes.add(f"perf_data {metric} value", found["value"], "is left out", "a finite number")
+            return None
+        parts = [self._part(metric, name, text, unit) for name, text in zip(_PARTS, rest, strict=False)]
+        if any(rest[len(_PARTS) :]):
+            self._notes.add(f"perf_data {metric}", segment, "has more parts than are read", _SYNTAX)
+        low, high = (None if part is None else _number(part) for part in [*parts, None, None, None, None][2:4])
+        warn, crit = [*parts, None, None][:2]
+        return PerfData(metric, value, unit, warn, crit, low, high)
+
+    def _part(self, metric: str, name: str, text: str, unit: str | None) -> str | None:
+        """Return a threshold or a bound as it is kept."""
+        text = text.removesuffix(unit or "")
+        if name in _BOUNDS:
+            good = text in {"", "U"} or (_WHOLE_NUMBER.fullmatch(text) and _is_finite(_number(text)))
+            kept = text if good and text != "U" else None
+        else:
+            kept = _range_text(text) if text else None
+            good = kept is not None or not text
+        if not good:
+            self._notes.add(f"perf_data {metric} {name}", text, "is left out", _RANGES)
+        return kept or None
+
+    def _end_words(self, end: int) -> None:
+        start, self._words = self._words, -1
+        self._leave_out_words(start, end)
+
+    def _leave_out_words(self, start: int, end: int) -> None:
+        if start >= 0:
+            self._leave_out(start, end)
+
+    def _leave_out(self, start: int, end: int) -> None:
+        self._notes.add("perf_data", self._text[start : min(end, start + 80)].rstrip(), "is left out", _SYNTAX)
+
+
+_PARTS = ("warn", "crit", "min", "max")
+_BOUNDS = frozenset({"min", "max"})
+
+
+def _match_end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
 
 
 def _after_gap(text: str, at: int) -> int:
@@ -108,34 +252,40 @@ def _after_gap(text: str, at: int) -> int:
     return gap.end() if gap else at
 
 
-def _nagios_item(found: re.Match[str]) -> PerfData:
-    single, double, bare, value, unit, warn, crit, low, high = found.groups()
-    if unit is not None and len(unit) > MAX_UNIT:
-        raise InvalidEvent("perf_data", found[0], f"units of at most {MAX_UNIT} characters")
-    metric = bare
+def _nagios_item(found: re.Match[str]) -> PerfData | None:
+    """Return the value of what looks right, or None when something of it is not, or ``U``."""
+    single, double, metric, value, unit, warn, crit, low, high = found.groups()
+    if value is None:
+        return None
     if metric is None:
         metric = double if single is None else single.replace("''", "'")
-    elif unit is None and metric[-1] == "]" and (split := _BARE_UNIT.fullmatch(metric)):
-        # Without quotes, time[ms]=5 is the metric time in ms.
-        metric, unit = split[1], split[2]
+    elif unit is None and metric[-1] == "]":
+        metric, unit = _split(metric)
     if not is_name(metric):
-        raise InvalidEvent("perf_data", found[0], "labels of 1 to 255 characters without control characters")
-    return PerfData(
+        return None
+    item = PerfData(
         metric,
-        _finite(value, metric, "value"),
+        _number(value),
         unit,
-        _threshold(warn, metric, "warn") if warn else None,
-        _threshold(crit, metric, "crit") if crit else None,
-        _finite(low, metric, "min") if low else None,
-        _finite(high, metric, "max") if high else None,
+        _range_text(warn) if warn else None,
+        _range_text(crit) if crit else None,
+        _number(low) if low else None,
+        _number(high) if high else None,
     )
+    return item if _is_good(item, warn, crit) else None
 
 
-def _threshold(text: str, metric: str, part: str) -> str | None:
-    found = _range_text(text)
-    if found is None:
-        Range.parse(text, f"perf_data {metric} {part}")
-    return found
+def _split(metric: str) -> tuple[str, str | None]:
+    """Return name and unit of a label without quotes: ``time[ms]=5`` is the metric time in ms."""
+    found = _BARE_UNIT.fullmatch(metric)
+    return (found[1], found[2]) if found else (metric, None)
+
+
+def _is_good(item: PerfData, warn: str | None, crit: str | None) -> bool:
+    """Tell whether nothing of ``item`` is infinite, too long, or was lost: thresholds that are no ranges."""
+    if (warn and item.warn is None) or (crit and item.crit is None) or len(item.unit or "") > MAX_UNIT:
+        return False
+    return _is_finite(item.value) and _is_finite(item.min or 0.0) and _is_finite(item.max or 0.0)
 
 
 @lru_cache(maxsize=4096)
@@ -152,11 +302,8 @@ def _number(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _finite(text: str, metric: str, part: str) -> float:
-    value = _number(text)
-    if -MAX_FLOAT <= value <= MAX_FLOAT:
-        return value
-    raise InvalidEvent(f"perf_data {metric} {part}", text, "a finite number")
+def _is_finite(value: float) -> bool:
+    return -MAX_FLOAT <= value <= MAX_FLOAT
 
 
 def format(items: Iterable[PerfData]) -> str:
@@ -180,17 +327,50 @@ def number_text(value: float) -> str:
     return text[:-2] if text.endswith(".0") else text
 
 
-def items_of(value: object) -> list[PerfData]:
-    """Return the values of a ``perf_data_array``; items whose value is null are left out. Raises InvalidEvent."""
-    if type(value) is not list or len(value) > MAX_ITEMS:
-        raise InvalidEvent("perf_data_array", value, f"a list of at most {MAX_ITEMS} objects")
-    items = []
+def items_of(value: object, notes: Notes) -> list[PerfData]:
+    """Return the values of a ``perf_data_array``; never raises.
+
+    Items whose value is null or empty are left out; those that cannot be read too, and are noted.
+    """
+    if type(value) is not list:
+        notes.add("perf_data_array", value, "is left out", "a list of objects")
+        return []
+    items: list[PerfData] = []
     for index, raw in enumerate(value):
+        if len(items) == MAX_ITEMS:
+            notes.add("perf_data_array", f"{len(value)} values", f"are too many: the first {MAX_ITEMS} are kept")
+            break
         if type(raw) is not dict:
-            raise InvalidEvent(f"perf_data_array[{index}]", raw, "an object with metric and value")
-        if raw.get("value", MISSING) is not None:
-            items.append(_item(raw, index))
+            notes.add(f"perf_data_array[{index}]", raw, "is left out", "an object with metric and value")
+        elif raw.get("value", MISSING) not in _NOT_KNOWN:
+            items += _read_item(raw, index, notes)
     return items
+
+
+def _read_item(raw: dict[str, Any], index: int, notes: Notes) -> list[PerfData]:
+    try:
+        return [_item(raw, index)]
+    except InvalidEvent:
+        return _mended_item(raw, index, notes)
+
+
+def _mended_item(raw: dict[str, Any], index: int, notes: Notes) -> list[PerfData]:
+    """Return what of an item can be read: nothing without its name and its value."""
+    metric, value = raw.get("metric"), raw.get("value")
+    name = name_of(metric if type(metric) is str else str(metric) if type(metric) is int else "")
+    good: dict[str, Any] = {"metric": name or metric, "value": value}
+    try:
+        _item(good, index)
+        for key in _OPTIONAL:
+            try:
+                _item(good | {key: raw.get(key)}, index)
+                good[key] = raw.get(key)
+            except InvalidEvent as error:
+                notes.refused(error)
+    except InvalidEvent as error:
+        notes.refused(error)
+        return []
+    return [_item(good, index)]
 
 
 def _item(raw: dict[str, Any], index: int) -> PerfData:
@@ -220,6 +400,8 @@ def _refusal(index: int, key: str, value: object, allowed: str) -> InvalidEvent:
 
 
 def _array_number(value: object, index: int, key: str) -> float:
+    if type(value) is str and len(value) <= MAX_NAME and _WHOLE_NUMBER.fullmatch(value.strip()):
+        value = _number(value.strip())
     # The comparison refuses NaN, the infinities and integers that no float can hold.
     if (type(value) is float or type(value) is int) and -MAX_FLOAT <= value <= MAX_FLOAT:
         return float(value)
@@ -242,13 +424,13 @@ def _is_unit(text: str) -> bool:
 def _array_range(value: object, index: int, key: str) -> str | None:
     if value is None or value == "":
         return None
+    if type(value) in {float, int}:
+        value = number_text(_array_number(value, index, key))
     if type(value) is str and len(value) <= 255:
         found = _range_text(value)
         if found is None:
             Range.parse(value, f"perf_data_array[{index}].{key}")
         return found
-    if type(value) in {float, int}:
-        return number_text(_array_number(value, index, key))
     raise _refusal(index, key, value, _RANGES)
 
 
@@ -265,4 +447,6 @@ def _array_type(value: object, index: int) -> MetricType:
     return found
 
 
+_NOT_KNOWN = (None, "")
+_OPTIONAL = ("unit", "warn", "crit", "min", "max", "type")
 _TYPES: dict[str, MetricType] = {"GAUGE": "GAUGE", "COUNTER": "COUNTER", "DERIVE": "DERIVE", "ABSOLUTE": "ABSOLUTE"}

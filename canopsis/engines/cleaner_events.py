@@ -5,8 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
+from canopsis.core import body
 from canopsis.core.event import decode, normalise
 from canopsis.errors import InvalidEvent
 from canopsis.runtime.bysource import UNKNOWN, source_of, source_of_raw
@@ -84,12 +83,4 @@ class _Ids:
 def _dead_element(raw: Raw, element: dict[str, Any], index: int, count: int, error: InvalidEvent) -> Dead:
     if count == 1:
         return Dead.of(raw, str(error), error.field)
-    return Dead.of(raw, str(error), error.field, body=encode_element(element), index=index)
-
-
-def encode_element(element: dict[str, Any]) -> bytes:
-    """Return one element of an array as JSON again."""
-    return _ENCODER.encode(element)
-
-
-_ENCODER = msgspec.json.Encoder()
+    return Dead.of(raw, str(error), error.field, body=body.encode(element), index=index)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from canopsis.core.event import AnyEvent
-from canopsis.core.fields import is_name
+from canopsis.core.text import name_of
 from canopsis.store.operations import Document
 
 Kind = Literal["warnings", "refused", "late", "repeated"]
@@ -39,8 +39,12 @@ def source_of(event: AnyEvent) -> str:
 
 def source_of_raw(raw: Mapping[str, Any]) -> str:
     """Return the name under which the source of a refused event is counted."""
-    connector, name = raw.get("connector"), raw.get("connector_name")
-    return _cut(f"{connector}/{name}") if is_name(connector) and is_name(name) else UNKNOWN
+    connector, name = _readable(raw.get("connector")), _readable(raw.get("connector_name"))
+    return _cut(f"{connector}/{name}") if connector and name else UNKNOWN
+
+
+def _readable(value: object) -> str:
+    return name_of(value) if type(value) is str else ""
 
 
 def _cut(name: str) -> str:

@@ -15,7 +15,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from canopsis.core.event import AnyEvent, normalise
-from canopsis.core.fields import MAX_FLOAT
+from canopsis.core.extra import MAX_FLOAT
+from canopsis.core.fields import EARLIEST
 from canopsis.errors import InvalidEvent
 from canopsis.sources.rates import Counters
 from canopsis.sources.types_db import KINDS, DataSource, Types
@@ -230,11 +231,22 @@ def _mapped(source: str, item: ValueList, now: float, types: Types, counters: Co
         sources = _sources_of(item, types)
         # Twice: a refused list must leave no trace in the counters.
         normalise(_event(item, []), now)
+        _check_time(item.time, now)
         measured, notes = _measure(item, sources, counters)
         event = normalise(_event(item, measured), now) if measured else None
+        if event is not None and len(event.perf_data_array) < len(measured):
+            field, _, why = event.warnings[0].partition(": ")
+            raise InvalidEvent(field, item.values, why)
     except InvalidEvent as error:
         return Mapped(source, error=error)
     return Mapped(source, event, tuple(notes))
+
+
+def _check_time(time: float, now: float) -> None:
+    """Raise InvalidEvent for a time of which no rate can be made."""
+    if not EARLIEST <= time <= now + _DAY:
+        allowed = "seconds since the epoch (UTC), from 2000-01-01 to one day from now; not milliseconds"
+        raise InvalidEvent("timestamp", time, allowed)
 
 
 def _sources_of(item: ValueList, types: Types) -> tuple[DataSource, ...]:
@@ -312,4 +324,5 @@ def _unit(kind: str) -> str | None:
     return "%" if kind.startswith("percent") else _UNITS.get(kind)
 
 
+_DAY = 86400
 _UNITS = {"memory": "B", "df": "B", "df_complex": "B", "swap": "B", "bytes": "B", "uptime": "s"}

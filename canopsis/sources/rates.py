@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from canopsis.core.fields import MAX_FLOAT
+from canopsis.core.extra import MAX_FLOAT
 from canopsis.sources.types_db import DataSource
 
 FIRST = "first value of a counter"

@@ -18,6 +18,7 @@ from canopsis.core import perfdata
 from canopsis.core.alert import alert_body
 from canopsis.core.event import Check, normalise, routing_key
 from canopsis.core.lifecycle import LifecycleRules, apply
+from canopsis.core.notes import Notes
 from canopsis.runtime.settings import default_chain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,7 +245,9 @@ def test_the_examples_of_events_are_good_ones() -> None:
     assert isinstance(event, Check)
     assert routing_key(event) == "nagios.poller1.check.resource.web1.disk /"
     assert event.entity_id == "resource:web1/disk %2F"
-    metrics = [item.metric for block in blocks("event-format.md", "text") for item in perfdata.parse(block)]
+    notes = Notes()
+    metrics = [item.metric for block in blocks("event-format.md", "text") for item in perfdata.parse(block, notes)]
+    assert notes.texts() == []
     assert metrics == ["load1", "disk /var", "time"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from core_samples import texts
 from hypothesis import given
 
+from canopsis.core.notes import Notes
 from canopsis.core.perfdata import parse
 from canopsis.core.plugin import PluginOutput, parse_output
 
@@ -32,7 +33,7 @@ def test_the_parts_of_an_output(text: str, output: str, long_output: str, perf_d
 
 def test_the_perf_data_of_all_lines_is_one_string_that_can_be_parsed() -> None:
     parts = parse_output("DISK OK | /=2643MB;5948;5958;0;5968\nall is well | /boot=68MB;88;93;0;98\n/home=69357MB")
-    assert [(item.metric, item.value, item.unit) for item in parse(parts.perf_data)] == [
+    assert [(item.metric, item.value, item.unit) for item in parse(parts.perf_data, Notes())] == [
         ("/", 2643, "MB"),
         ("/boot", 68, "MB"),
         ("/home", 69357, "MB"),

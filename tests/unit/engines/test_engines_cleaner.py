@@ -139,3 +139,15 @@ def test_refused_elements_are_counted_by_source() -> None:
     nameless = {name: value for name, value in bad.items() if name != "connector_name"}
     effects = clean(message(body(bad, GOOD, nameless)), message(body(bad)), message(b"junk"))
     assert effects.counts == {("c/n", "refused"): 2, ("unknown", "refused"): 2}
+
+
+def test_b6_mended_events_are_counted_by_source() -> None:
+    effects = clean(message(body(GOOD | {"tags": 5}, GOOD, GOOD | {"output": 5})))
+    assert effects.counts == {("c/n", "warnings"): 2}
+    assert [len(event.warnings) for event in effects.forward] == [1, 0, 1]
+
+
+def test_b13_a_refused_neighbour_of_bad_bytes_keeps_them() -> None:
+    effects = clean(message(b"[" + body(GOOD | {"state": 9, "output": "caf#"}).replace(b"#", b"\xe9") + b",{}]"))
+    first, _ = effects.dead
+    assert json.loads(first.body)["output"] == "caf\udce9"
