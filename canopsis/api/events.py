@@ -7,9 +7,10 @@ from flask import Response
 from canopsis.api import intake, parameters
 from canopsis.api.body import FORM, JSON, Body
 from canopsis.api.endpoints import Call, Resource
-from canopsis.api.intake import Taken
+from canopsis.api.intake import Examined, Wish
 from canopsis.api.listing import query_of
-from canopsis.api.responses import many, page_of
+from canopsis.api.responses import many, page_of, partly
+from canopsis.core.body import loads
 from canopsis.store.events import EventQuery
 
 resource = Resource("events", service="events")
@@ -30,38 +31,47 @@ _EXAMPLE = {
     "perf_data": "/=95%;80;90",
 }
 _ANSWERS = {
-    202: "The broker has every event safely; `data` has one `{index, event_id, status}` for each.",
-    400: "At least one event is refused and nothing is published; `errors` lists every refused one.",
+    202: "The broker has every event safely; `data` has one `{index, event_id, status, warnings?}` for each.",
+    207: "Some events are refused, the broker has the others safely; `data` says which: `status`, `detail`, `field`.",
+    400: "All events are refused, or some and `atomic` is true; nothing is published, `errors` lists the refused ones.",
     413: "The body is longer than 16 MiB.",
     415: "The body is not of a type that is taken.",
     503: "The broker did not confirm: send the same events again.",
 }
 
 
+_WISHES = (
+    parameters.flag("atomic", "All events or none: nothing is published when one is refused."),
+    parameters.scale("state_scale", "What the states 0 to 3 mean, in events that do not say it themselves."),
+)
+
+
 @resource.post(
     "/events",
     "Send one event, or a list of them.",
     role="operator",
+    parameters=_WISHES,
     body=Body(_EVENTS, example=_EXAMPLE),
     answers=_ANSWERS,
 )
 def send(call: Call) -> Response:
-    """Publish all events of the body, or none."""
-    return _accepted(intake.take(call.content.data, call.backend))
+    """Publish the events of the body."""
+    return _answer(intake.take(loads(call.content.data), call.backend, _wish(call)))
 
 
 @classic.post(
     "/event",
     'Send events in the form of 2015: the form field `event`, or `{"event": …}`, or bare.',
     role="operator",
+    parameters=_WISHES,
     body=Body({"oneOf": [{"type": "object", "properties": {"event": _EVENTS}}, *_EVENTS["oneOf"]]}, types=(JSON, FORM)),
     answers=_ANSWERS,
 )
 def send_classic(call: Call) -> Response:
-    """Publish all events of the form or of the body, or none."""
-    data = call.content.data
-    found = intake.form_event(data) if call.content.type == FORM else intake.unwrap(data)
-    return _accepted(intake.take(found, call.backend))
+    """Publish the events of the form or of the body."""
+    data, form = call.content.data, call.content.type == FORM
+    found = loads(intake.form_event(data)) if form else intake.unwrap(loads(data))
+    return _answer(intake.take(found, call.backend, _wish(call)))
 
 
 @resource.get(
@@ -86,6 +96,11 @@ def listing(call: Call) -> Response:
     return page_of(call.backend.records.events(query_of(EventQuery, call.arguments)))
 
 
-def _accepted(taken: list[Taken]) -> Response:
-    results = [{"index": index, "event_id": each.event_id, "status": "accepted"} for index, each in enumerate(taken)]
-    return many(results, status=202)
+def _wish(call: Call) -> Wish:
+    return Wish(atomic=bool(call.arguments["atomic"]), state_scale=call.arguments["state_scale"])
+
+
+def _answer(examined: Examined) -> Response:
+    if examined.refused:
+        return partly(examined.results, examined.refused)
+    return many(examined.results, status=202)

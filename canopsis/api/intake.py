@@ -1,17 +1,16 @@
-"""Events that come in over HTTP: all of a request, or nothing of it."""
+"""Events that come in over HTTP: each has its own answer; the good ones are published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from canopsis.api.ports import Backend, Message
 from canopsis.api.problems import members_of
-from canopsis.core.event import AnyEvent, Resolve, decode, normalise, routing_key
+from canopsis.core import body
+from canopsis.core.event import AnyEvent, Resolve, elements_of, normalise, routing_key
 from canopsis.errors import InputError, InvalidEvent, RequestError
 from canopsis.transport.codec import pack
 from canopsis.transport.topology import EVENTS
@@ -20,9 +19,8 @@ MAX_EVENTS = 20_000
 """Events of one request."""
 
 MAX_REFUSALS = 1000
-"""Refused events that an answer lists; it says how many there are in all."""
+"""Refused events of which an answer tells all; of the others it tells that they are."""
 
-_ENCODER = msgspec.json.Encoder()
 _DIFFERS = "_"
 
 
@@ -35,52 +33,93 @@ class Taken:
     raw: dict[str, Any]
 
 
-def take(data: bytes, backend: Backend) -> list[Taken]:
-    """Publish the events in ``data`` (a JSON object, or an array of them); return when the broker has them.
+@dataclass(slots=True)
+class Examined:
+    """What is to be published, and what is answered for each event, in their order.
 
-    Raises InvalidEvent for what is not a list of events, RequestError (400) listing every event
-    that is refused, TransportError. Nothing is published then.
+    A result is ``{index, event_id, status, warnings?}``, or ``{index, status, detail, field, value, allowed}``.
     """
-    raws = decode(data)
+
+    taken: list[Taken] = field(default_factory=list)
+    results: list[dict[str, object]] = field(default_factory=list)
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a request is to be read: ``atomic``, all or nothing; ``state_scale``, of events that name none."""
+
+    atomic: bool = False
+    state_scale: str | None = None
+
+
+_PLAIN = Wish()
+
+
+def take(found: object, backend: Backend, wish: Wish = _PLAIN) -> Examined:
+    """Publish the events in ``found`` (an object, or a list of them); return when the broker has them.
+
+    Raises InvalidEvent for what is not a list of events, RequestError (400) when all are refused, or
+    some and all or nothing is wished for, TransportError. Nothing is published then.
+    """
+    raws = elements_of(found)
     if len(raws) > MAX_EVENTS:
         raise InvalidEvent("body", f"{len(raws)} events", f"at most {MAX_EVENTS} events a request")
-    return publish(raws, backend)
+    examined = examine(raws, backend, wish)
+    if examined.refused and (wish.atomic or not examined.taken):
+        raise _refusal(examined)
+    backend.broker.publish(list(messages(examined.taken)))
+    return examined
 
 
 def publish(raws: Sequence[dict[str, Any]], backend: Backend) -> list[Taken]:
     """Publish decoded events, all or none; return when the broker has them. Raises as ``take`` does."""
-    taken = examine(raws, backend)
-    backend.broker.publish(list(messages(taken)))
-    return taken
+    return take(list(raws), backend, Wish(atomic=True)).taken
 
 
-def examine(raws: Sequence[dict[str, Any]], backend: Backend) -> list[Taken]:
-    """Return what is to be published. Raises RequestError (400) listing every event that is refused."""
+def examine(raws: Sequence[dict[str, Any]], backend: Backend, wish: Wish = _PLAIN) -> Examined:
+    """Return what is to be published, and what became of each event."""
     now = backend.now()
-    taken: list[Taken] = []
-    refused: list[dict[str, object]] = []
-    ids: set[str] = set()
+    examined = Examined()
+    ids: dict[str, dict[str, Any]] = {}
     for index, raw in enumerate(raws):
         try:
-            found = _examine_one(raw, now, backend, ids)
+            found = _examine_one(raw, now, backend, wish)
+            if _is_new(found, raw, ids):
+                examined.taken.append(found)
+            examined.results.append(_accepted(index, found))
         except InputError as error:
-            refused.append({"index": index, "status": "refused", "detail": str(error), **members_of(error)})
-        else:
-            ids.add(found.event_id)
-            taken.append(found)
-    if refused:
-        raise _refusal(refused, len(raws))
-    return taken
+            examined.results.append(_refused(index, error, examined.refused < MAX_REFUSALS))
+            examined.refused += 1
+    return examined
+
+
+def _is_new(found: Taken, raw: dict[str, Any], ids: dict[str, dict[str, Any]]) -> bool:
+    """Tell whether an event is not the same as one before. Raises InvalidEvent when it has the id of another."""
+    before = ids.setdefault(found.event_id, raw)
+    if before is not raw and before != raw:
+        raise InvalidEvent("event_id", found.event_id, "an id that no other event of this request has")
+    return before is raw
+
+
+def _accepted(index: int, found: Taken) -> dict[str, object]:
+    result: dict[str, object] = {"index": index, "event_id": found.event_id, "status": "accepted"}
+    return result | {"warnings": found.event.warnings} if found.event.warnings else result
+
+
+def _refused(index: int, error: InputError, whole: bool) -> dict[str, object]:
+    result: dict[str, object] = {"index": index, "status": "refused"}
+    return result | {"detail": str(error), **members_of(error)} if whole else result
 
 
 def messages(taken: Sequence[Taken]) -> Iterator[Message]:
     """Yield the messages for the broker: one event by its routing key, several as arrays of about 1 MiB."""
     if len(taken) == 1:
-        yield Message(EVENTS, routing_key(taken[0].event), _ENCODER.encode(taken[0].raw))
+        yield Message(EVENTS, routing_key(taken[0].event), body.encode(taken[0].raw))
         return
     key = common_key([each.event for each in taken])
-    for body in pack(_ENCODER.encode(each.raw) for each in taken):
-        yield Message(EVENTS, key, body)
+    for packed in pack(body.encode(each.raw) for each in taken):
+        yield Message(EVENTS, key, packed)
 
 
 def common_key(events: Iterable[AnyEvent]) -> str:
@@ -102,33 +141,38 @@ def form_event(data: bytes) -> bytes:
     raise InputError("event", None, "a form with the field event: a JSON object, or an array of them")
 
 
-def unwrap(data: bytes) -> bytes:
+def unwrap(found: object) -> object:
     """Return the events of ``{"event": …}``; anything else is returned as it is."""
-    try:
-        outer = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        return data
-    return bytes(outer["event"]) if outer.keys() == {"event"} else data
+    return found["event"] if isinstance(found, dict) and found.keys() == {"event"} else found
 
 
-def _examine_one(raw: dict[str, Any], now: float, backend: Backend, ids: set[str]) -> Taken:
+def _examine_one(raw: dict[str, Any], now: float, backend: Backend, wish: Wish) -> Taken:
+    if wish.state_scale is not None and raw.get("state_scale") is None:
+        raw = raw | {"state_scale": wish.state_scale}
     event = normalise(raw, now)
     if isinstance(event, Resolve):
         raise InvalidEvent("event_type", "resolve", "a type that comes from outside: the engines resolve alarms")
-    if event.event_id and event.event_id in ids:
-        raise InvalidEvent("event_id", event.event_id, "an id that no other event of this request has")
-    # The time of receipt is now, and a repeat of the message is the same event.
-    stamps: dict[str, Any] = {"event_id": event.event_id or backend.new_id()}
-    if raw.get("timestamp") is None:
+    event_id = event.event_id or backend.new_id()
+    return Taken(event, event_id, raw | _stamps(raw, event_id, now))
+
+
+def _stamps(raw: Mapping[str, Any], event_id: str, now: float) -> dict[str, Any]:
+    """Return what is set in an event before it goes on: the time of receipt is now, a repeat is the same event."""
+    stamps: dict[str, Any] = {"event_id": event_id}
+    if raw.get("timestamp") is None or raw["timestamp"] == "":
         stamps["timestamp"] = now
-    return Taken(event, stamps["event_id"], raw | stamps)
+    given = raw.get("event_id")
+    if given is not None and given != "" and str(given) != event_id:
+        stamps["sent_event_id"] = given
+    return stamps
 
 
-def _refusal(refused: list[dict[str, object]], total: int) -> RequestError:
-    first = refused[0]
-    detail = f"{len(refused)} of {total} events are refused, nothing is published; the first: {first['detail']}"
+def _refusal(examined: Examined) -> RequestError:
+    errors = [each for each in examined.results if each["status"] == "refused"][:MAX_REFUSALS]
+    first, total = errors[0], len(examined.results)
+    detail = f"{examined.refused} of {total} events are refused, nothing is published; the first: {first['detail']}"
     members = {name: first[name] for name in ("index", "field", "value", "allowed")}
-    return RequestError(400, detail, members | {"refused": len(refused), "errors": refused[:MAX_REFUSALS]})
+    return RequestError(400, detail, members | {"refused": examined.refused, "errors": errors})
 
 
 def _type(event: AnyEvent) -> str:

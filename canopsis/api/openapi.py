@@ -15,13 +15,14 @@ from canopsis.api.endpoints import Call, Endpoint, Resource, current_site
 from canopsis.api.parameters import Parameter
 from canopsis.api.problems import MEDIA_TYPE
 from canopsis.core.event import Check
+from canopsis.core.fields import SCALES
 
 resource = Resource("openapi")
 
 Document = dict[str, Any]
 
 _REF = "#/components/schemas/{name}"
-_COMPUTED = ("entity_id", "extra")
+_COMPUTED = ("entity_id", "extra", "warnings", "sent_timestamp")
 _EVENT_TYPES = ("check", "log", "perf", "ack", "ackremove", "cancel", "uncancel", "comment")
 
 
@@ -129,6 +130,7 @@ def _schemas() -> Mapping[str, Document]:
         name: schema for name, schema in components.pop("Check")["properties"].items() if name not in _COMPUTED
     }
     properties["event_type"] = {"enum": list(_EVENT_TYPES), "default": "check"}
+    properties["state_scale"] = {"type": "string", "description": f"What the states 0 to 3 mean: {SCALES}."}
     properties["perf_data"] = {"type": "string", "description": "Performance data as a Nagios plugin writes it."}
     event: Document = {
         "type": "object",
@@ -144,7 +146,9 @@ _ENVELOPE: Document = {
     "type": "object",
     "properties": {
         "total": {"type": "integer", "description": "How many there are in all; `data` may be a part of them."},
-        "success": {"const": True},
+        "success": {"type": "boolean", "description": "False only in a 207: some of the events are refused."},
+        "accepted": {"type": "integer", "description": "Only in a 207: how many events are published."},
+        "refused": {"type": "integer", "description": "Only in a 207: how many events are refused."},
         "exact": {"const": False, "description": "Only where counting was given up: there may be more than `total`."},
         "data": {"type": "array"},
     },

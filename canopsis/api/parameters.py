@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.datastructures import MultiDict
 
+from canopsis.core.fields import SCALES, is_scale
 from canopsis.errors import InputError
 
 Reader = Callable[[str, float], Any]
@@ -56,6 +57,17 @@ def text(name: str, description: str, limit: int = MAX_TEXT) -> Parameter:
 def flag(name: str, description: str) -> Parameter:
     """Return a parameter that is true or false."""
     return Parameter(name, description, "true or false", lambda value, _now: _pick(_FLAGS, value), {"type": "boolean"})
+
+
+def scale(name: str, description: str) -> Parameter:
+    """Return a parameter that is a scale of states."""
+
+    def read(value: str, _now: float) -> str:
+        if len(value) > MAX_TEXT or not is_scale(value):
+            raise ValueError(value)
+        return value
+
+    return Parameter(name, description, SCALES, read, {"type": "string", "maxLength": MAX_TEXT})
 
 
 def integer(name: str, description: str, low: int, high: int, default: int) -> Parameter:

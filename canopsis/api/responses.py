@@ -35,6 +35,18 @@ def many(data: Sequence[Any], status: int = 200) -> Response:
     return Response(_ENCODER.encode(body), status, content_type="application/json")
 
 
+def partly(data: Sequence[Any], refused: int) -> Response:
+    """Return the results of what was done for some and refused for others (207)."""
+    body = {
+        "total": len(data),
+        "success": False,
+        "accepted": len(data) - refused,
+        "refused": refused,
+        "data": data,
+    }
+    return Response(_ENCODER.encode(body), 207, content_type="application/json")
+
+
 def page_of(page: Page) -> Response:
     """Return a page of a list; ``exact`` false says that there may be more than ``total``."""
     body: dict[str, Any] = {"total": page.total, "success": True, "data": page.data}

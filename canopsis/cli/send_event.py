@@ -43,6 +43,7 @@ _FIELDS = {
     "perf-data": "Nagios performance data",
     "level": "level of a log event",
     "event-id": "an id of your own: the same id again is the same event",
+    "state-scale": "what 0 to 3 mean: nagios, severity, or such as ok,warning,warning,critical (nagios)",
 }
 
 
@@ -112,14 +113,12 @@ def _lines(name: str) -> Iterator[str]:
     try:
         if name == "-":
             # Not sys.stdin itself: its encoding follows the locale.
-            yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="")
+            yield from io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
         else:
-            with Path(name).open(encoding="utf-8", newline="") as file:
+            with Path(name).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 yield from file
     except OSError as error:
         raise InputError("FILE", name, f"a file that can be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError("FILE", name, f"UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def _send(sender: Sender, events: Iterable[Found], args: argparse.Namespace) -> bool:
@@ -137,18 +136,29 @@ def _send(sender: Sender, events: Iterable[Found], args: argparse.Namespace) -> 
 
 
 def _told(found: Unreadable) -> dict[str, Any]:
-    return {"status": "refused", "event_id": "", "error": f"line {found.line}: {found.reason}", "field": ""}
+    error = f"line {found.line}: {found.reason}"
+    return {"status": "refused", "event_id": "", "error": error, "field": "", "warnings": []}
 
 
 def _result(result: Result) -> dict[str, Any]:
     status = "refused" if result.error else "accepted"
-    return {"status": status, "event_id": result.event_id, "error": result.error, "field": result.field}
+    return {
+        "status": status,
+        "event_id": result.event_id,
+        "error": result.error,
+        "field": result.field,
+        "warnings": list(result.warnings),
+    }
 
 
 def _show(index: int, told: dict[str, Any], args: argparse.Namespace) -> None:
     if args.json:
         show_json({"index": index} | told, lines=True)
-    elif told["error"]:
+        return
+    if told["error"]:
         complain(f"event {index}: refused: {told['error']}")
-    elif not args.quiet:
+        return
+    for text in told["warnings"]:
+        murmur(f"warning: event {index}: {text}")
+    if not args.quiet:
         say(f"event {index}: accepted {told['event_id']}")

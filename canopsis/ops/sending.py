@@ -23,11 +23,15 @@ _PAUSE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one event. ``error`` is empty when the broker has it; ``field`` is what was wrong."""
+    """What became of one event. ``error`` is empty when the broker has it; ``field`` is what was wrong.
+
+    ``warnings`` say what of it was left out or mended.
+    """
 
     event_id: str
     error: str = ""
     field: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -55,25 +59,23 @@ class Sender:
         return [results[index] for index in range(len(ready))]
 
     def _send(self, left: dict[int, Event], results: dict[int, Result]) -> None:
-        """Send what is ``left`` until each has a result; the API takes all events of a request or none."""
-        while left:
-            answer = self._post(list(left.values()))
-            if answer.status == http.client.REQUEST_ENTITY_TOO_LARGE and len(left) > 1:
-                self._send_halves(left, results)
-                return
-            if answer.good:
-                results |= {index: Result(str(event["event_id"])) for index, event in left.items()}
-                return
-            refused = _refused(answer, list(left))
-            results |= {i: Result(str(left[i]["event_id"]), *why) for i, why in refused.items()}
-            left = {index: event for index, event in left.items() if index not in refused}
+        """Send what is ``left``; the API answers for each event."""
+        if not left:
+            return
+        answer = self._post(list(left.values()))
+        if answer.status == http.client.REQUEST_ENTITY_TOO_LARGE and len(left) > 1:
+            self._send_halves(left, results)
+            return
+        told = _told(answer)
+        for place, (index, event) in enumerate(left.items()):
+            results[index] = _result(str(event["event_id"]), told.get(place, {}), answer)
 
     def _send_halves(self, left: dict[int, Event], results: dict[int, Result]) -> None:
         for half in chunks(left.items(), (len(left) + 1) // 2):
             self._send(dict(half), results)
 
     def _post(self, events: Sequence[Event]) -> Answer:
-        body = json.dumps(events, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        body = _encoded(events)
         deadline = time.monotonic() + self._patience
         while True:
             answer = self._api.call("POST", f"{PREFIX}/events", body)
@@ -85,11 +87,27 @@ class Sender:
             threading.Event().wait(pause)
 
 
-def _refused(answer: Answer, indexes: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Return why, and for which field, by index; all of ``indexes`` when the answer does not tell them apart."""
+def _encoded(events: Sequence[Event]) -> bytes:
+    """Return ``events`` as JSON; a byte that is not UTF-8 travels as the lone surrogate it was read as."""
     try:
-        errors = json.loads(answer.content).get("errors")
-        told = {indexes[e["index"]]: (str(e["detail"]), str(e.get("field", ""))) for e in errors or ()}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        told = {}
-    return told or dict.fromkeys(indexes, (answer.problem(), ""))
+        return json.dumps(events, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(events).encode()
+
+
+def _told(answer: Answer) -> dict[int, Mapping[str, Any]]:
+    """Return what the answer says of each event, by its place in the request."""
+    try:
+        found = json.loads(answer.content)
+        each = found.get("data") if answer.good else found.get("errors")
+        return {one["index"]: one for one in each or () if isinstance(one["index"], int)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _result(event_id: str, told: Mapping[str, Any], answer: Answer) -> Result:
+    """Return the result of one event; what an answer that is no success does not tell apart, it says of all."""
+    if answer.good and told.get("status") != "refused":
+        warnings = tuple(str(text) for text in told.get("warnings", ()))
+        return Result(str(told.get("event_id", event_id)), warnings=warnings)
+    return Result(event_id, str(told.get("detail") or answer.problem()), str(told.get("field", "")))

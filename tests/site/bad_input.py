@@ -54,15 +54,14 @@ BODY = (
     Bad("not JSON", b"state=2", "body"),
     Bad("half a JSON object", event()[:-9], "body"),
     Bad("two JSON objects", event() + event(), "body"),
-    Bad("bad UTF-8", event(output="X").replace(b"X", b"\xff\xfe"), "body"),
-    Bad("NaN", event(state=0).replace(b'"state": 0', b'"state": NaN'), "body"),
+    Bad("bad UTF-8", event(output="X").replace(b'"X"', b"\xff\xfe"), "body"),
+    Bad("NaN", event(state=0).replace(b'"state": 0', b'"state": NaN'), "state"),
     Bad("a number", b"7", "body"),
     Bad("a text", b'"check"', "body"),
     Bad("null", b"null", "body"),
     Bad("an empty array", b"[]", "body"),
     Bad("an array of arrays", b"[[" + event() + b"]]", "[0]"),
     Bad("an array of numbers", b"[1, 2]", "[0]"),
-    Bad("nested 500 deep", deep(500), "more"),
     Bad("nested 100,000 deep", deep(100_000), "body"),
     Bad("gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "body"),
 )
@@ -73,55 +72,32 @@ FIELDS = (
     Bad("state abc", event(state="abc"), "state"),
     Bad("state 1.5", event(state=1.5), "state"),
     Bad("state a list", event(state=[2]), "state"),
-    Bad("state_type 3", event(state_type=3), "state_type"),
     Bad("no component", event(component=None), "component"),
     Bad("an empty component", event(component=""), "component"),
-    Bad("component a number", event(component=5), "component"),
     Bad("NUL in component", event(component="a\0b"), "component"),
     Bad("a newline in resource", event(resource="a\nb"), "resource"),
     Bad("no resource", event(resource=None), "resource"),
     Bad("no connector", event(connector=None), "connector"),
     Bad("no connector_name", event(connector_name=None), "connector_name"),
     Bad("unknown event_type", event(event_type="chekc"), "event_type"),
-    Bad("unknown source_type", event(source_type="host"), "source_type"),
     Bad("a routing key of 300 bytes", event(component="é" * 150), "routing_key"),
-    Bad("output of 2 MB", event(output="x" * 2_000_000), "output"),
-    Bad("output a number", event(output=5), "output"),
-    Bad("a date in year 0", event(timestamp=-62_167_219_200), "timestamp"),
-    Bad("a date in year 9999", event(timestamp=253_402_300_799), "timestamp"),
-    Bad("a date in milliseconds", event(timestamp=1_795_521_600_000), "timestamp"),
-    Bad("a date as a word", event(timestamp="yesterday"), "timestamp"),
-    Bad("a key with $", event(**{"$where": "1"}), "extra"),
-    Bad("a key with a dot", event(**{"a.b": 1}), "extra"),
-    Bad("an integer of 80 bits", event(more=2**80), "more"),
-    Bad("an event_id with blanks", event(event_id="a b"), "event_id"),
-    Bad("an event_id of 65 characters", event(event_id="x" * 65), "event_id"),
-    Bad("tags that are no list", event(tags=5), "tags"),
     Bad("a check without a state", event(state=None), "state"),
-    # Over AMQP the same id again is a repeat, which changes nothing.
-    Bad("duplicate ids", b"[" + event(event_id="same") + b"," + event(event_id="same") + b"]", "event_id", amqp=False),
     # The alarm engine publishes this one itself.
     Bad("a resolve from outside", event(event_type="resolve", state=None), "event_type", amqp=False),
 )
 
-PERF = (
-    Bad("perf data without a value", event(perf_data="load="), "perf_data"),
-    Bad("perf data without a label", event(perf_data="=1"), "perf_data"),
-    Bad("perf data with an open quote", event(perf_data="'a b=1"), "perf_data"),
-    Bad("perf data with a word as value", event(perf_data="load=high"), "perf_data"),
-    Bad("perf data with a broken range", event(perf_data="load=1;@@5"), "perf_data"),
-    Bad("perf data that is a number", event(perf_data=5), "perf_data"),
-    Bad("perf_data_array that is a text", event(perf_data_array="load=1"), "perf_data_array"),
-    Bad("perf_data_array without a metric", event(perf_data_array=[{"value": 1}]), "perf_data_array[0].metric"),
-    Bad("perf_data_array without a value", event(perf_data_array=[{"metric": "m"}]), "perf_data_array[0].value"),
-    Bad("perf_data_array with a word as value", perf(value="high"), "perf_data_array[0].value"),
-    Bad("perf_data_array with an unknown type", perf(type="SPEED"), "perf_data_array[0].type"),
-    Bad(
-        "perf_data_array of 300 items",
-        event(perf_data_array=[{"metric": f"m{n}", "value": 1} for n in range(300)]),
-        "perf_data_array",
-    ),
+MENDED = (
+    ("state_type 3", event(state_type=3), "state_type"),
+    ("component a number", event(component=5), "component"),
+    ("unknown source_type", event(source_type="host"), "source_type"),
+    ("a date in milliseconds", event(timestamp=1_795_521_600_000), "timestamp"),
+    ("an event_id with blanks", event(event_id="a b"), "event_id"),
+    ("nested 500 deep", deep(500), "more"),
+    ("a byte that is not UTF-8", event(output="X").replace(b"X", b"\xff"), "output"),
+    ("perf data with a word as value", event(perf_data="load=high"), "perf_data"),
+    ("perf_data_array with a word as value", perf(value="high"), "perf_data_array[0].value"),
 )
+"""Events that are taken, with a warning that names the field."""
 
 COLLECTD = (
     _collectd("empty", b"", "body"),
@@ -134,4 +110,4 @@ COLLECTD = (
     _collectd("broken JSON", b'[{"values": [1]', "body"),
 )
 
-ALL = (*BODY, *FIELDS, *PERF, *COLLECTD)
+ALL = (*BODY, *FIELDS, *COLLECTD)

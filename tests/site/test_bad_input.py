@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from bad_input import ALL, Bad, event
+from bad_input import ALL, MENDED, Bad, event
 from local_site import LocalSite, eventually
 
 from canopsis.transport.publisher import ConfirmingPublisher
@@ -58,17 +58,24 @@ def test_the_good_neighbours_of_a_bad_event_go_on(steady: LocalSite) -> None:
     assert [each["state"] for each in found] == [0]
 
 
-def test_over_http_nothing_of_a_partly_bad_list_is_taken(steady: LocalSite) -> None:
+def test_over_http_each_event_of_a_list_has_its_own_answer(steady: LocalSite) -> None:
     component = f"partly-{uuid.uuid4().hex[:8]}"
     body = b"[" + event(component=component) + b"," + event(component=component, state=9) + b"]"
     answer = steady.ask("POST", "events", body)
-    assert answer.status == 400
-    assert [each["index"] for each in answer.json()["errors"]] == [1]
-    # What is sent after it is stored after it, so once this one is there, the other would be.
-    marker = f"after-{component}"
-    assert steady.ask("POST", "events", event(component=marker)).status == 202
-    eventually(lambda: steady.listed("events", component=marker), 30, "the marker is stored")
-    assert steady.listed("events", component=component) == []
+    assert answer.status == 207
+    assert [each["status"] for each in answer.json()["data"]] == ["accepted", "refused"]
+    found = eventually(lambda: steady.listed("events", component=component), 30, "the good event is stored")
+    assert [each["state"] for each in found] == [0]
+
+
+@pytest.mark.parametrize(("name", "body", "field"), MENDED, ids=[name for name, _, _ in MENDED])
+def test_decoration_that_is_wrong_is_told_and_costs_nothing_else(
+    steady: LocalSite, name: str, body: bytes, field: str
+) -> None:
+    answer = steady.ask("POST", "events", body)
+    assert answer.status == 202, name
+    [told] = answer.json()["data"]
+    assert told["warnings"][0].startswith(field)
 
 
 def test_the_command_shows_what_was_put_aside(steady: LocalSite) -> None:

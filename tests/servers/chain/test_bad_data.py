@@ -13,6 +13,7 @@ from servers import eventually
 from canopsis.engines.perfdata import Perfdata
 from canopsis.engines.registry import REGISTRY
 from canopsis.runtime.contract import Batch, Context, Effects, EngineKind, Registry
+from canopsis.store import events, metrics
 from canopsis.store.operations import Insert
 
 
@@ -101,8 +102,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no object": (b"42", "body"),
     "empty array": (b"[]", "body"),
     "array of arrays": (b"[[]]", "[0]"),
-    "bad UTF-8": (b'{"component": "\xff"}', "body"),
-    "NaN": (bad(value=float("nan")), "body"),
+    "NaN": (bad(state=float("nan")), "state"),
+    "bad UTF-8": (b'{"component": "\xff",}', "body"),
     "state 7": (bad(state=7), "state"),
     "state abc": (bad(state="abc"), "state"),
     "no state": (bad(state=None), "state"),
@@ -110,24 +111,29 @@ BAD: dict[str, tuple[bytes, str]] = {
     "empty component": (bad(component=""), "component"),
     "NUL in a name": (bad(component="a\0b"), "component"),
     "control character in a name": (bad(component="a\nb"), "component"),
-    "number for a name": (bad(connector=5), "connector"),
     "300 bytes of key": (bad(component="c" * 300), "component"),
     "keys too long together": (bad(component="c" * 120, connector="d" * 120, connector_name="e" * 120), "routing_key"),
     "unknown event type": (bad(event_type="party"), "event_type"),
     "list for an event type": (bad(event_type=[1]), "event_type"),
     "resource without one": (bad(source_type="resource"), "resource"),
+}
+
+
+MENDED: dict[str, tuple[bytes, str]] = {
+    "number for a name": (bad(connector=5), "connector"),
     "year 0": (bad(timestamp=-62e9), "timestamp"),
     "year 9999": (bad(timestamp=253e9), "timestamp"),
     "text for a timestamp": (bad(timestamp="soon"), "timestamp"),
-    "key with $": (bad(**{"$where": "1"}), "extra"),
-    "key with .": (bad(**{"a.b": 1}), "extra"),
-    "500 deep": (nested(500), ""),
-    "2 MB": (bad(long_output="x" * (2 << 20)), "long_output"),
+    "500 deep": (nested(500), "deep"),
     "broken perf data": (bad(perf_data="time=;;;"), "perf_data"),
     "list for perf data": (bad(perf_data=[1]), "perf_data"),
     "perf data without a value": (bad(perf_data_array=[{"metric": "m"}]), "perf_data_array"),
     "text for a value": (bad(perf_data_array=[{"metric": "m", "value": "x"}]), "perf_data_array"),
     "id with a space": (bad(event_id="a b"), "event_id"),
+    "byte that is not UTF-8": (bad(output="caf#").replace(b"#", b"\xe9"), "output"),
+    "half of a pair": (bad(output="#").replace(b"#", b"\\ud800"), "output"),
+    "NaN": (bad(perf_data_array=[{"metric": "m", "value": float("nan")}]), "perf_data_array[0].value"),
+    "2 MB": (bad(more="x" * (2 << 20)), "more"),
 }
 
 
@@ -145,3 +151,56 @@ def test_every_kind_of_bad_event_is_a_dead_letter_that_names_its_field(site: Sit
     site.await_count(1, connector="test")
     assert {name: process.pid for name, process in site.chain.processes.items()} == pids
     assert all(process.is_running() for process in site.chain.processes.values())
+
+
+def test_b6_no_check_is_lost_for_its_decoration(site: Site, feed: Feed) -> None:
+    site.start()
+    bodies = [
+        json.dumps(json.loads(body, strict=False) | {"component": f"mended-{place}", "state": 2}).encode()
+        if name not in {"byte that is not UTF-8", "half of a pair"}
+        else body.replace(b'"bad"', f'"mended-{place}"'.encode())
+        for place, (name, (body, _)) in enumerate(MENDED.items())
+    ]
+    feed.send(bodies)
+    site.await_count(len(MENDED), component={"$regex": "^mended-"})
+    for place, (name, (_, field)) in enumerate(MENDED.items()):
+        found = site.db["events"].find_one({"component": f"mended-{place}"})
+        assert found["warnings"][0].startswith(field), name
+    assert site.db["dead_letters"].count_documents({}) == 0
+
+
+def test_b7_labels_with_dots_are_stored_escaped_and_read_back_as_sent(site: Site, feed: Feed) -> None:
+    site.start()
+    labels = {"app.kubernetes.io/name": "web", "$ref": [{"a.b": {"": 1}}], "100%": 1}
+    perf = "app.kubernetes.io/cpu=5 $rate=1 100%=2"
+    feed.events(
+        [check("labelled", 2, event_id="one", labels=labels, perf_data=perf, **{"x.y": 1, "$where": 2})], size=1
+    )
+    site.await_count(1, connector="test")
+    stored = site.db["events"].find_one({"_id": "one"})["extra"]
+    assert not any("." in key or key.startswith("$") for key in [*stored, *stored["labels"]])
+    expected = {"labels": labels, "x.y": 1, "$where": 2}
+    assert events.get(site.db, "one")["extra"] == expected
+    assert [each["extra"] for each in events.listing(site.db, events.EventQuery(component="labelled")).data] == [
+        expected
+    ]
+    eventually(lambda: site.db["metrics"].count_documents({"_id.k": "one"}) == 1)
+    entity = "component:labelled"
+    for name, value in (("app.kubernetes.io/cpu", 5.0), ("$rate", 1.0), ("100%", 2.0)):
+        eventually(lambda name=name: metrics.window(site.db, entity, name, 0, 4e9))
+        assert [point[1] for point in metrics.window(site.db, entity, name, 0, 4e9).points] == [value]
+    assert site.db["alarms"].count_documents({"component": "labelled", "state": 2}) == 1
+
+
+def test_b6_events_are_counted_by_source_for_all_to_see(site: Site, feed: Feed) -> None:
+    site.start()
+    feed.events([check("counted", 2, tags=5), check("counted", 2, perf_data="a=x"), check("counted", 9)], size=3)
+    source = "test/chain"
+
+    def counted() -> bool:
+        living = site.db["leases"].find({"sources": {"$exists": True}})
+        return {"source": source, "warnings": 2, "refused": 1} in [one for each in living for one in each["sources"]]
+
+    eventually(counted)
+    told = {"resource": f"source {source}", "perf_data_array.metric": "cps_warnings"}
+    eventually(lambda: site.db["events"].find_one(told))

@@ -1,4 +1,4 @@
-"""Events over HTTP: all of a request or nothing, each refusal named."""
+"""Events over HTTP: each has its own answer; what is left out, and each refusal, is named."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from canopsis.api import intake
+from canopsis.core.event import decode, normalise
 
 EVENTS = "/api/v1/events"
 
@@ -71,8 +72,34 @@ def test_a_long_list_is_cut_into_messages_of_about_a_mebibyte(api: Api) -> None:
     assert [each["event_id"] for each in api.broker.events] == [str(number) for number in range(600)]
 
 
-def test_one_wrong_event_and_nothing_is_published(api: Api) -> None:
-    answer = api.post(EVENTS, [event(), event(state=7), event(component=None), event()], "operator")
+def test_b6_a_list_of_events_is_answered_one_by_one(api: Api) -> None:
+    sent = [event(event_id="a"), event(state=7), event(component=None), event(event_id="d", timestamp=0)]
+    answer = api.post(EVENTS, sent, "operator")
+    assert answer.status_code == 207
+    assert [each["event_id"] for each in api.broker.events] == ["a", "d"]
+    found = answer.json
+    assert (found["success"], found["total"], found["accepted"], found["refused"]) == (False, 4, 2, 2)
+    assert [(each["index"], each["status"], each.get("field")) for each in found["data"]] == [
+        (0, "accepted", None),
+        (1, "refused", "state"),
+        (2, "refused", "component"),
+        (3, "accepted", None),
+    ]
+    assert all(each["allowed"] and each["detail"] for each in found["data"] if each["status"] == "refused")
+
+
+@pytest.mark.parametrize("sent", [[event(state=7), event(component=None)], [event(state=7)]])
+def test_b6_when_all_are_refused_it_is_a_400(api: Api, sent: list[Any]) -> None:
+    answer = api.post(EVENTS, sent, "operator")
+    assert answer.status_code == 400
+    assert (answer.json["index"], answer.json["field"], answer.json["refused"]) == (0, "state", len(sent))
+    assert len(answer.json["errors"]) == len(sent)
+    assert api.broker.published == []
+
+
+@pytest.mark.parametrize("path", [EVENTS, "/event"])
+def test_b6_all_or_nothing_for_who_asks_for_it(api: Api, path: str) -> None:
+    answer = api.post(f"{path}?atomic=true", [event(), event(state=7), event(component=None), event()], "operator")
     assert answer.status_code == 400
     assert api.broker.published == []
     problem = answer.json
@@ -83,6 +110,82 @@ def test_one_wrong_event_and_nothing_is_published(api: Api) -> None:
         (2, "component", "refused"),
     ]
     assert all(each["allowed"] for each in problem["errors"])
+    assert api.post(f"{path}?atomic=true", [event(), event()], "operator").status_code == 202
+
+
+def test_b6_what_is_left_out_is_told_for_each_event(api: Api) -> None:
+    sent = [event(event_id="a"), event(event_id="b", perf_data="a=1 b=x", timestamp=[1])]
+    answer = api.post(EVENTS, sent, "operator")
+    assert answer.status_code == 202
+    good, mended = answer.json["data"]
+    assert "warnings" not in good
+    assert [text.partition(":")[0] for text in mended["warnings"]] == ["perf_data", "timestamp"]
+    assert api.broker.events[1] == sent[1], "it goes on as it came: the engines mend it the same way"
+
+
+def test_b6_an_id_of_another_form_is_replaced_and_told_and_kept(api: Api) -> None:
+    answer = api.post(EVENTS, event(event_id="a b"), "operator")
+    [told] = answer.json["data"]
+    assert told["event_id"] == "id0"
+    assert told["warnings"][0].startswith("event_id: 'a b' is replaced by a new one")
+    [published] = api.broker.events
+    assert (published["event_id"], published["sent_event_id"]) == ("id0", "a b")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, ""])
+def test_b6_a_time_that_is_not_known_is_the_time_of_receipt(api: Api, value: object) -> None:
+    answer = api.post(EVENTS, event(timestamp=value), "operator")
+    assert "warnings" not in answer.json["data"][0]
+    assert normalise(api.broker.events[0], NOW + 5).timestamp in {NOW, NOW + 5}
+
+
+def test_b8_a_time_a_day_ahead_is_taken_and_told(api: Api) -> None:
+    answer = api.post(EVENTS, event(timestamp=NOW + 90_000), "operator")
+    assert answer.status_code == 202
+    [text] = answer.json["data"][0]["warnings"]
+    assert "is ahead of the clock here: the time of receipt is taken" in text
+    assert api.broker.events[0]["timestamp"] == NOW + 90_000
+
+
+def test_b12_the_scale_of_states_of_a_request(api: Api) -> None:
+    sent = [event(event_id="a", state=3), event(event_id="b", state=3, state_scale="nagios")]
+    assert api.post(f"{EVENTS}?state_scale=severity", sent, "operator").status_code == 202
+    assert [normalise(each, NOW).state for each in api.broker.events] == [2, 3]  # type: ignore[union-attr]
+    answer = api.post(f"{EVENTS}?state_scale=mine", sent, "operator")
+    assert (answer.status_code, answer.json["field"]) == (400, "state_scale")
+    assert "nagios" in answer.json["allowed"]
+    assert api.post(f"/event?state_scale={'x' * 2000}", sent, "operator").status_code == 400
+
+
+def test_b13_a_byte_that_is_not_utf_8_is_replaced_and_told(api: Api) -> None:
+    data = json.dumps(event(output="caf#", event_id="a")).encode().replace(b"#", b"\xe9")
+    for path, body, kind in (
+        (EVENTS, data, "application/json"),
+        (EVENTS, b"[" + data + b"]", "application/json"),
+        ("/event", b'{"event":' + data + b"}", "application/json"),
+        ("/event", b"event=" + quote_plus(data).encode(), "application/x-www-form-urlencoded"),
+    ):
+        answer = send_bytes(api, body, kind, path)
+        assert answer.status_code == 202
+        assert "output: 'caf\\udce9' is not UTF-8 everywhere" in answer.json["data"][0]["warnings"][0]
+        mended = normalise(decode(api.broker.published[-1].body)[0], NOW)
+        assert (mended.output, len(mended.warnings)) == ("caf\ufffd", 1)
+
+
+def test_d7_a_byte_order_mark_is_taken(api: Api) -> None:
+    data = b"\xef\xbb\xbf" + json.dumps(event()).encode()
+    assert send_bytes(api, data).status_code == 202
+    assert send_bytes(api, data, path="/event").status_code == 202
+    form = b"event=" + quote_plus(data).encode()
+    assert send_bytes(api, form, "application/x-www-form-urlencoded", "/event").status_code == 202
+    assert len(api.broker.events) == 3
+
+
+def test_b6_all_the_refusals_of_a_long_list_are_known(api: Api) -> None:
+    answer = api.post(EVENTS, [event(), *[event(state=7)] * 1500], "operator")
+    assert answer.status_code == 207
+    assert [each["status"] for each in answer.json["data"]] == ["accepted", *["refused"] * 1500]
+    assert sum("detail" in each for each in answer.json["data"]) == 1000
 
 
 def test_an_answer_lists_a_thousand_refusals_and_counts_all(api: Api) -> None:
@@ -92,11 +195,20 @@ def test_an_answer_lists_a_thousand_refusals_and_counts_all(api: Api) -> None:
     assert len(answer.json["errors"]) == 1000
 
 
-def test_the_same_id_twice_is_refused(api: Api) -> None:
-    answer = api.post(EVENTS, [event(event_id="a"), event(event_id="b"), event(event_id="a")], "operator")
-    assert answer.status_code == 400
-    assert (answer.json["index"], answer.json["field"]) == (2, "event_id")
-    assert api.broker.published == []
+def test_b6_the_id_of_another_event_is_an_answer_for_that_event_only(api: Api) -> None:
+    sent = [event(event_id="a"), event(event_id="b"), event(event_id="a", state=0)]
+    answer = api.post(EVENTS, sent, "operator")
+    assert answer.status_code == 207
+    assert [each["status"] for each in answer.json["data"]] == ["accepted", "accepted", "refused"]
+    assert answer.json["data"][2]["field"] == "event_id"
+    assert api.broker.events == [each | {"timestamp": NOW} for each in sent[:2]]
+
+
+def test_b6_the_same_event_twice_counts_once(api: Api) -> None:
+    answer = api.post(EVENTS, [event(event_id="a")] * 2, "operator")
+    assert answer.status_code == 202
+    assert [each["event_id"] for each in answer.json["data"]] == ["a", "a"]
+    assert len(api.broker.events) == 1
 
 
 def test_nobody_resolves_an_alarm_from_outside(api: Api) -> None:
@@ -122,7 +234,7 @@ def test_a_broker_that_does_not_confirm_is_a_503_that_claims_nothing(api: Api) -
 
 
 @pytest.mark.parametrize(
-    "data", [b"{", b"nothing", b"\xff\xfe", b'{"a":NaN}', b'"text"', b"5", b"[[{}]]", b"[]", b"null"]
+    "data", [b"{", b"nothing", b"\xff\xfe", b'{"a":NaN}', b'{"event":5}', b'"text"', b"5", b"[[{}]]", b"[]", b"null"]
 )
 def test_what_is_not_events_is_refused(api: Api, data: bytes) -> None:
     answer = send_bytes(api, data)
@@ -216,16 +328,6 @@ class TestFormOf2015:
             content_type="application/x-www-form-urlencoded",
         )
         assert answer.status_code == 202
-
-
-@given(st.binary(max_size=60))
-def test_unwrapping_never_fails(data: bytes) -> None:
-    assert isinstance(intake.unwrap(data), bytes)
-
-
-def test_unwrapping_deep_nesting_leaves_it_to_the_decoder() -> None:
-    data = b"[" * 100_000
-    assert intake.unwrap(data) == data
 
 
 API = Api()

@@ -14,10 +14,11 @@ from canopsis.api import intake
 from canopsis.api.auth import LEVEL, Identity, demand, identify, of_user
 from canopsis.api.ports import Backend
 from canopsis.core.event import normalise, routing_key
+from canopsis.core.text import name_of
 from canopsis.errors import RequestError
 from canopsis.store.users import User
 
-NAMES = st.text(alphabet=st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter(str.strip)
+NAMES = st.text(alphabet=st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter(name_of)
 EVENTS = st.builds(
     event,
     connector=NAMES,
@@ -36,7 +37,7 @@ def backend() -> Backend:
 
 @given(EVENTS)
 def test_one_event_travels_under_its_own_key(raw: dict[str, object]) -> None:
-    taken = intake.examine([raw], backend())
+    taken = intake.examine([raw], backend()).taken
     [message] = intake.messages(taken)
     assert message.routing_key == routing_key(normalise(raw, NOW))
     assert msgspec.json.decode(message.body) == raw | {"event_id": "id0", "timestamp": NOW}
@@ -44,7 +45,7 @@ def test_one_event_travels_under_its_own_key(raw: dict[str, object]) -> None:
 
 @given(st.lists(EVENTS, min_size=2, max_size=8))
 def test_a_list_keeps_its_order_and_its_key_fits(raws: list[dict[str, object]]) -> None:
-    taken = intake.examine(raws, backend())
+    taken = intake.examine(raws, backend()).taken
     messages = list(intake.messages(taken))
     found = [each for message in messages for each in msgspec.json.decode(message.body)]
     assert [each["component"] for each in found] == [raw["component"] for raw in raws]
@@ -55,20 +56,22 @@ def test_a_list_keeps_its_order_and_its_key_fits(raws: list[dict[str, object]]) 
 
 @given(EVENTS, st.integers(2, 5))
 def test_equal_events_travel_under_the_key_of_each(raw: dict[str, object], count: int) -> None:
-    taken = intake.examine([raw] * count, backend())
+    taken = intake.examine([raw] * count, backend()).taken
     assert {message.routing_key for message in intake.messages(taken)} == {routing_key(taken[0].event)}
 
 
 @given(EVENTS)
 def test_what_is_published_is_accepted_again(raw: dict[str, object]) -> None:
-    [first] = intake.examine([raw], backend())
-    [second] = intake.examine([first.raw], backend())
+    [first] = intake.examine([raw], backend()).taken
+    [second] = intake.examine([first.raw], backend()).taken
     assert second.raw == first.raw
     assert second.event == msgspec.structs.replace(first.event, event_id=first.event_id)
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=5), st.integers(0, 4))
-def test_one_bad_event_anywhere_and_nothing_is_published(raws: list[dict[str, object]], place: int) -> None:
+def test_one_bad_event_anywhere_and_nothing_of_an_atomic_request_is_published(
+    raws: list[dict[str, object]], place: int
+) -> None:
     place %= len(raws)
     site = backend()
     with pytest.raises(RequestError) as refused:

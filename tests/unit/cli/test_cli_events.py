@@ -35,10 +35,14 @@ def sent(api: FakeApi) -> list[dict[str, Any]]:
 
 
 def refuse_state_7(asked: Asked) -> Answer:
-    bad = [index for index, event in enumerate(asked.json) if event.get("state") == 7]
-    errors = [{"index": index, "detail": "state: 7 is refused; allowed: 0..3", "field": "state"} for index in bad]
-    content = json.dumps({"detail": "refused", "errors": errors}).encode()
-    return Answer(400, "Bad Request", content) if bad else Answer(202, "Accepted", b"{}")
+    """Answer as the API does for a list of which some are good."""
+    refused = {"status": "refused", "detail": "state: 7 is refused; allowed: 0..3", "field": "state"}
+    accepted = {"status": "accepted", "warnings": ["tags: 5 is left out"]}
+    data = [
+        {"index": index, "event_id": event["event_id"]} | (refused if event.get("state") == 7 else accepted)
+        for index, event in enumerate(asked.json)
+    ]
+    return Answer(207, "Multi-Status", json.dumps({"data": data}).encode())
 
 
 class TestFlags:
@@ -138,13 +142,19 @@ class TestInput:
         assert "FILE: '/nowhere.json' is refused; allowed: a file that can be read" in capsys.readouterr().err
         assert taking.asked == []
 
-    def test_bytes_that_are_not_utf8(
-        self, taking: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        stdin(monkeypatch, b'{"component": "\xff"}')
-        assert send_event.main([]) == 2
-        assert "FILE: '-' is refused; allowed: UTF-8 text" in capsys.readouterr().err
-        assert taking.asked == []
+    def test_b13_bytes_that_are_not_utf8(self, taking: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        stdin(monkeypatch, b'{"component": "caf\xe9"}')
+        assert send_event.main([]) == 0
+        [event] = sent(taking)
+        assert normalise(event | {"state": 0}, 1_700_000_000.0).component == "caf\ufffd"
+
+    @pytest.mark.parametrize("flags", [[], ["--csv"]])
+    def test_d7_a_byte_order_mark(self, taking: FakeApi, tmp_path: Path, flags: list[str]) -> None:
+        path = tmp_path / "events"
+        text = "component,state\na,1\n" if flags else '{"component": "a"}'
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert send_event.main([*flags, str(path)]) == 0
+        assert [event["component"] for event in sent(taking)] == ["a"]
 
 
 class TestResults:
@@ -157,8 +167,10 @@ class TestResults:
         out, err = capsys.readouterr()
         assert [line.split()[1] for line in out.splitlines()] == ["0:", "3:"]
         assert err.splitlines() == [
+            "warning: event 0: tags: 5 is left out",
             "error: event 1: refused: line 2: not a JSON object, nor an array of them",
             "error: event 2: refused: state: 7 is refused; allowed: 0..3",
+            "warning: event 3: tags: 5 is left out",
             "2 accepted, 2 refused",
         ]
 
@@ -170,13 +182,21 @@ class TestResults:
         assert send_event.main(["--json"]) == 1
         out, err = capsys.readouterr()
         assert [json.loads(line) for line in out.splitlines()] == [
-            {"index": 0, "status": "accepted", "event_id": "one", "error": "", "field": ""},
+            {
+                "index": 0,
+                "status": "accepted",
+                "event_id": "one",
+                "error": "",
+                "field": "",
+                "warnings": ["tags: 5 is left out"],
+            },
             {
                 "index": 1,
                 "status": "refused",
                 "event_id": "two",
                 "error": "state: 7 is refused; allowed: 0..3",
                 "field": "state",
+                "warnings": [],
             },
         ]
         assert err == ""
@@ -260,9 +280,23 @@ class TestCheck:
         run_check("print('OK | a=b=c;;;;;;; \"')")
         (event,) = sent(taking)
         assert (event["state"], event["output"]) == (0, "OK")
-        assert "perf_data" not in event
-        assert event["long_output"].startswith("performance data left out: perf_data")
-        normalise(event, 1_700_000_000.0)
+        assert normalise(event, 1_700_000_000.0).perf_data_array == []
+
+    def test_c1_what_is_left_out_is_told(self, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+        warning = "perf_data: 'max=NaN' is left out"
+        api.answer([{"index": 0, "event_id": "e", "status": "accepted", "warnings": [warning]}], status=202)
+        assert run_check("print('OK | ok=4 max=NaN')") == 0
+        (event,) = sent(api)
+        assert event["perf_data"] == "ok=4 max=NaN"
+        assert capsys.readouterr().err == f"warning: {warning}\n"
+        assert run_check("print('OK | ok=4 max=NaN')", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["warnings"] == [warning]
+
+    def test_c1_a_dry_run_tells_it_too(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_check("print('OK | ok=4 max=NaN')", "--dry-run") == 0
+        assert "warning: perf_data: 'max=NaN' is left out" in capsys.readouterr().err
+        assert run_check(PLUGIN, "--dry-run", "--component", "\u200b") == 0
+        assert "warning: component: " in capsys.readouterr().err
 
     def test_dry_run_sends_nothing(self, taking: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_check(PLUGIN, "--dry-run") == 0

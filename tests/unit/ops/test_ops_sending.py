@@ -1,4 +1,4 @@
-"""Events sent in requests that are taken whole or not at all; every event gets its own result."""
+"""Events sent in requests that are answered one by one; every event gets its own result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from canopsis.ops.sending import Result, Sender, chunks
 
 
 class FakeApi:
-    """Answers as the API does: all events of a request, or the list of those it refuses."""
+    """Answers as the API does: a result for each event, or the list of those it refuses when it takes none."""
 
     def __init__(self, answer: Callable[[list[dict[str, Any]]], Answer]) -> None:
         self.answer = answer
@@ -39,9 +39,18 @@ def taken(_events: Sequence[object]) -> Answer:
 def refusing(is_bad: Callable[[Mapping[str, Any]], bool]) -> Callable[[list[dict[str, Any]]], Answer]:
     def answer(events: list[dict[str, Any]]) -> Answer:
         bad = [index for index, event in enumerate(events) if is_bad(event)]
-        errors = [{"index": index, "detail": f"state: bad {index}", "field": "state"} for index in bad]
-        content = json.dumps({"detail": "refused", "errors": errors}).encode()
-        return Answer(400, "Bad Request", content) if bad else taken(events)
+        if not bad:
+            return taken(events)
+        errors = [
+            {"index": index, "status": "refused", "detail": f"state: bad {index}", "field": "state"} for index in bad
+        ]
+        if len(bad) == len(events):
+            return Answer(400, "Bad Request", json.dumps({"detail": "refused", "errors": errors}).encode())
+        good = [
+            {"index": index, "status": "accepted", "event_id": event["event_id"]} for index, event in enumerate(events)
+        ]
+        data = [next((error for error in errors if error["index"] == one["index"]), one) for one in good]
+        return Answer(207, "Multi-Status", json.dumps({"data": data}).encode())
 
     return answer
 
@@ -72,14 +81,19 @@ def test_refused_ones_are_told_and_the_others_get_through() -> None:
     assert [bool(result.error) for result in results] == [False, True, False, True]
     assert results[3].error == "state: bad 3"
     assert results[3].field == "state"
-    assert [[event["state"] for event in request] for request in api.requests] == [[1, 7, 2, 7], [1, 2]]
+    assert [[event["state"] for event in request] for request in api.requests] == [[1, 7, 2, 7]]
 
 
-def test_an_event_keeps_its_id_when_it_is_sent_again() -> None:
-    send, api = sender(refusing(lambda event: event["state"] == 7))
-    send.send([{"state": 1}, {"state": 7}])
-    first, second = api.requests
-    assert first[0]["event_id"] == second[0]["event_id"]
+def test_b6_what_was_left_out_of_an_event_is_told() -> None:
+    data = [{"index": 0, "status": "accepted", "event_id": "made", "warnings": ["perf_data: 'x' is left out"]}]
+    send, _ = sender(lambda _events: Answer(202, "Accepted", json.dumps({"data": data}).encode()))
+    assert send.send([{}]) == [Result("made", warnings=("perf_data: 'x' is left out",))]
+
+
+def test_b13_a_byte_that_is_not_utf_8_is_sent_as_what_it_was_read_as() -> None:
+    send, api = sender(taken)
+    send.send([{"output": "caf\udce9"}])
+    assert api.requests[0][0]["output"] == "caf\udce9"
 
 
 @settings(deadline=None)
@@ -88,8 +102,7 @@ def test_each_event_has_its_own_result(states: list[int]) -> None:
     send, api = sender(refusing(lambda event: event["state"] > 3))
     results = send.send([{"state": state} for state in states])
     assert [bool(result.error) for result in results] == [state > 3 for state in states]
-    accepted = api.requests[-1] if api.requests and any(state <= 3 for state in states) else []
-    assert [event["state"] for event in accepted] == [state for state in states if state <= 3]
+    assert len(api.requests) == bool(states)
 
 
 @pytest.mark.parametrize(
