@@ -84,14 +84,23 @@ _COMBINE: dict[str, Callable[[Sequence[_Test]], _Test]] = {"$and": _all_of, "$or
 
 
 def _reader(path: str) -> _Reader:
-    """Return what reads the field ``path`` of a subject; ``_ABSENT`` where there is none."""
+    """Return what reads the field ``path`` of a subject; ``_ABSENT`` where there is none.
+
+    A dot leads into an object, unless it is part of a key: ``labels.app.kubernetes.io/name``.
+    """
     first, *rest = path.split(".")
+    if not rest:
+        return lambda subject: _field(subject, first)
+    steps = [(name, ".".join([name, *rest[index:]])) for index, name in enumerate([first, *rest])]
 
     def read(subject: object) -> object:
-        value = _field(subject, first)
-        for name in rest:
+        value = subject
+        for name, whole in steps:
+            found = _inside(value, whole)
+            if found is not _ABSENT:
+                return found
             value = _inside(value, name)
-        return value
+        return _ABSENT
 
     return read
 

@@ -266,3 +266,19 @@ def test_comparisons_are_those_of_numbers(state: int, value: int) -> None:
     assert compile_pattern({"state": {"$lt": value}})(event) == (state < value)
     assert compile_pattern({"state": {"$lte": value}})(event) == (state <= value)
     assert compile_pattern({"state": {"$ne": value}})(event) == (state != value)
+
+
+@pytest.mark.parametrize(
+    ("path", "subject"),
+    [
+        ("labels.app.kubernetes.io/name", {"labels": {"app.kubernetes.io/name": "web"}}),
+        ("app.kubernetes.io/name", {"extra": {"app.kubernetes.io/name": "web"}}),
+        ("a.b.c", {"a": {"b.c": "web"}}),
+        ("a.b.c", {"a": {"b": {"c": "web"}}}),
+        ("a.b.c", {"a": [{"b.c": "web"}]}),
+    ],
+)
+def test_b7_a_key_may_have_dots(path: str, subject: dict[str, Any]) -> None:
+    assert compile_pattern({path: "web"})(subject)
+    assert not compile_pattern({path: "other"})(subject)
+    assert compile_pattern({f"{path}.more": {"$exists": False}})(subject)
