@@ -21,6 +21,7 @@ if _OURS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_OURS)
 
 from ansible.module_utils import (  # noqa: E402
+    canopsis_chain,
     canopsis_health,
     canopsis_hosts,
     canopsis_inventory,
@@ -39,6 +40,14 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 def site_user(default: str) -> str:
     """Return who a local site runs as: ``default`` when root deploys it, else whoever does."""
     return default if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def chain_of(
+    chain: Iterable[Mapping[str, Any]], instances: Mapping[str, int], settings: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the chain with what the inventory changes of it; see canopsis_chain."""
+    made: list[dict[str, Any]] = canopsis_chain.changed(chain, instances, settings)
+    return made
 
 
 def engine_programs(chain: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -128,6 +137,13 @@ def _options() -> dict[str, Any]:
     return options
 
 
+@cache
+def _default_chain() -> list[dict[str, Any]]:
+    """Return the chain of an inventory that gives none."""
+    chain: list[dict[str, Any]] = yaml.safe_load((ROLES / "engines/defaults/main.yml").read_text())["engines_chain"]
+    return chain
+
+
 def inventory_findings(
     groups: Mapping[str, list[str]], hostvars: Mapping[str, Any], even: bool
 ) -> list[dict[str, str]]:
@@ -139,6 +155,7 @@ def inventory_findings(
         broken={host: broken for host, (_, broken) in found.items()},
         options=_options(),
         even=even,
+        chain=_default_chain(),
     )
     rows: list[dict[str, str]] = as_rows(canopsis_inventory.check(inventory))
     return rows
@@ -264,6 +281,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "canopsis_site_user": site_user,
+            "canopsis_chain": chain_of,
             "canopsis_engine_programs": engine_programs,
             "canopsis_members": members,
             "canopsis_nodes": nodes,

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ansible.module_utils.canopsis_capacity import Finding
+from ansible.module_utils.canopsis_chain import changed, wrong_chain, wrong_instances, wrong_settings
 from ansible.module_utils.canopsis_endpoint import parse
 from ansible.module_utils.canopsis_values import Option, is_address, refusal
 
@@ -59,6 +59,7 @@ SAME = (
     "rabbitmq_ha_mode",
     "engines_partitions",
     "engines_chain",
+    "engines_settings",
 )
 """What every host has to say alike, beside the secrets."""
 
@@ -99,7 +100,8 @@ PAIR = 2
 class Inventory:
     """Groups, and the variables of each host that are ours by name; ``options`` says what each may be.
 
-    ``broken`` are variables of a host that cannot be computed, with the reason.
+    ``broken`` are variables of a host that cannot be computed, with the reason; ``chain`` is that of a host that gives
+    none.
     """
 
     groups: Mapping[str, list[str]]
@@ -107,6 +109,7 @@ class Inventory:
     options: Mapping[str, Option]
     broken: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     even: bool = False
+    chain: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def hosts(self) -> list[str]:
@@ -150,7 +153,7 @@ def is_ours(name: str, options: Mapping[str, Option]) -> bool:
 
 def check(inventory: Inventory) -> list[Finding]:
     """Return everything that is wrong with ``inventory``."""
-    return [finding for rule in RULES for finding in rule(inventory)]
+    return list(dict.fromkeys(finding for rule in RULES for finding in rule(inventory)))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -215,10 +218,19 @@ def address_of(host: str, known: Mapping[str, Any]) -> str:
 
 
 def node_host_of(host: str, known: Mapping[str, Any]) -> str:
-    """Return the host part of the broker's node name: canopsis_address where that is a name, else its short name."""
+    """Return the host part of the broker's node name: canopsis_address where that is a name, else its short name.
+
+    A host that the inventory knows by its address alone keeps that.
+    """
     address = str(known.get("canopsis_address") or "")
-    by_name = address if re.search(r"[A-Za-z]", address) and ":" not in address else host.split(".", maxsplit=1)[0]
+    is_name = re.search(r"[A-Za-z]", address) and ":" not in address
+    by_name = address if is_name else host if _is_bare(host) else host.split(".", maxsplit=1)[0]
     return str(known.get("rabbitmq_nodename") or f"rabbit@{by_name}").rpartition("@")[2]
+
+
+def _is_bare(host: str) -> bool:
+    """Whether the name of a host is an IPv4 address."""
+    return re.fullmatch(r"[\d.]+", host) is not None and is_address(host)
 
 
 def _addresses(inventory: Inventory) -> Iterator[Finding]:
@@ -230,7 +242,7 @@ def _addresses(inventory: Inventory) -> Iterator[Finding]:
             yield Finding(host, "address", found, "an address of its own", "canopsis_address")
         elif len(addresses) > 1 and LOOPBACK.match(address):
             yield Finding(host, "address", address, "an address that other hosts reach", "canopsis_address")
-        elif address == inventory.of(host).get("ansible_host") and not is_address(address):
+        elif not inventory.of(host).get("canopsis_address") and not is_address(address):
             needed = "a name or an IPv4 address in canopsis_address: the others reach it by that"
             yield Finding(host, "address", address, needed, "canopsis_address")
 
@@ -240,6 +252,14 @@ def _nodes(inventory: Inventory) -> Iterator[Finding]:
     for host, name in names.items():
         if Counter(names.values())[name] > 1:
             yield Finding(host, "node name", f"{name}, as another broker's", "one of its own", "rabbitmq_nodename")
+        elif _is_bare(name) and str(inventory.of(host).get("canopsis_tls")).lower() in ("true", "yes", "on"):
+            needed = f"with canopsis_tls a name that every host resolves, such as NAME: {{ansible_host: {name}}}"
+            yield Finding(host, "node name", name, needed, "canopsis_address")
+    dotted = sorted(host for host, name in names.items() if "." in name)
+    if dotted and len(dotted) < len(names):
+        found = f"with dots on {', '.join(dotted)}, without on {', '.join(sorted(set(names) - set(dotted)))}"
+        needed = "all with or all without: neither finds the other. Full names or addresses on all hosts"
+        yield Finding("inventory", "node names", found, needed, "canopsis_address")
 
 
 def _ports(inventory: Inventory) -> Iterator[Finding]:
@@ -355,53 +375,25 @@ def _same(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _chain(inventory: Inventory) -> Iterator[Finding]:
-    chains = (inventory.of(host).get("engines_chain") for host in inventory.members("engines"))
-    chain = next((chain for chain in chains if isinstance(chain, list)), [])
-    entries = [entry for entry in chain if isinstance(entry, dict)]
-    names = [str(entry.get("name", "")) for entry in entries]
-    known = inventory.options["engines_chain"].names if entries else ()
-    for wrong, needed in (*_links(entries, names), *_engines(entries, names, known), *_processes(entries)):
-        yield Finding("inventory", "engines", wrong, needed, "engines_chain")
+    for host in inventory.members("engines"):
+        known = inventory.of(host)
+        given = known.get("engines_chain", inventory.chain)
+        chain = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
+        settings, instances = (
+            dict(found) if isinstance(found := known.get(name, {}), Mapping) else {}
+            for name in ("engines_settings", "engines_instances")
+        )
+        names = inventory.options["engines_chain"].names if chain else ()
+        yield from _wrong("engines_settings", wrong_settings(settings, chain))
+        yield from _wrong("engines_instances", wrong_instances(instances, chain))
+        # What is wrong with a change is told as that.
+        if not wrong_settings(settings, chain) and not wrong_instances(instances, chain):
+            yield from _wrong("engines_chain", wrong_chain(changed(chain, instances, settings), names))
 
 
-def _next(entry: Mapping[str, Any]) -> list[str]:
-    following = entry.get("next", [])
-    return [str(each) for each in following] if isinstance(following, list) else []
-
-
-def _links(entries: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[str, str]]:
-    for entry in entries:
-        if not isinstance(entry.get("next", []), list):
-            yield f"next of {entry.get('name')}: {entry['next']!r}", "a list of engines"
-        for target in _next(entry):
-            if target not in names:
-                nearest = _nearest(str(target), names)
-                yield f"{entry.get('name')} is followed by {target}, which is not there", nearest or "an engine"
-
-
-def _engines(entries: list[dict[str, Any]], names: list[str], known: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield f"{name} stands {count} times", "once"
-        if known and name not in known:
-            yield f"unknown engine {name}", _nearest(name, known) or f"one of {', '.join(known)}"
-    for entry in entries:
-        if not str(entry.get("instances", 1)).isdecimal() or int(entry.get("instances", 1)) < 1:
-            yield f"instances of {entry.get('name')}: {entry['instances']!r}", "a whole number from 1"
-
-
-def _processes(entries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """A process runs all its engines as often, and no event goes in a circle."""
-    counts: dict[str, set[str]] = {}
-    for entry in entries:
-        counts.setdefault(str(entry.get("process", "worker")), set()).add(str(entry.get("instances", 1)))
-    for process, found in counts.items():
-        if len(found) > 1:
-            yield f"instances of process {process}: {' and '.join(sorted(found))}", "as many for each of its engines"
-    try:
-        TopologicalSorter({str(entry.get("name")): _next(entry) for entry in entries}).prepare()
-    except CycleError as error:
-        yield f"events go in a circle: {' -> '.join(reversed(error.args[1]))}", "an end"
+def _wrong(variable: str, wrong: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    for found, needed in wrong:
+        yield Finding("inventory", "engines", found, needed, variable)
 
 
 def _archive(inventory: Inventory) -> Iterator[Finding]:

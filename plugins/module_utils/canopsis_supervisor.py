@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
 UP = ("RUNNING", "STARTING")
+
+
+def program_of(path: str) -> str:
+    """Return the program of a file below the prefix, empty for any other file."""
+    found = re.fullmatch(r"etc/(engines|supervisord\.d)/([^/]+)\.conf", path)
+    return "" if not found else f"engine-{found[2]}" if found[1] == "engines" else found[2]
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,11 @@ class Files:
     added: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
+
+    def with_written(self, paths: Iterable[str], states: Mapping[str, str]) -> Files:
+        """Return the same as it will be once ``paths`` are written; ``states`` are the programs in effect."""
+        programs = {name for path in paths if (name := program_of(path))}
+        return Files(self.added | (programs - states.keys()), self.changed | (programs & states.keys()), self.removed)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,13 @@ options:
   programs: {description: Names of the programs that must run., type: list, elements: str, default: []}
   family: {description: Pattern of names; programs of it that are not listed are taken out., type: str, default: ''}
   drifted: {description: A file of these programs was put right in this run., type: bool, default: false}
+  written:
+    description: >-
+      Paths that canopsis_files wrote, relative to the prefix. A dry run has written none, and takes their programs as
+      supervisord would find them.
+    type: list
+    elements: str
+    default: []
   hold:
     description: Leave alone what runs; held names what would restart, for a task that does it host by host.
     type: bool
@@ -71,6 +78,7 @@ ARGUMENTS: dict[str, Any] = {
     "programs": {"type": "list", "elements": "str", "default": []},
     "family": {"type": "str", "default": ""},
     "drifted": {"type": "bool", "default": False},
+    "written": {"type": "list", "elements": "str", "default": []},
     "hold": {"type": "bool", "default": False},
     "wait": {"type": "bool", "default": True},
     "timeout": {"type": "float", "default": 120},
@@ -91,14 +99,14 @@ class Site:
         """Whether supervisord answers."""
         return daemon.answers(self.prefix)
 
-    def plan(self, params: dict[str, Any]) -> tuple[Plan, tuple[str, ...]]:
-        """Return what has to be done, and which programs are held back from it."""
+    def plan(self, params: dict[str, Any], *, unwritten: Sequence[str] = ()) -> tuple[Plan, tuple[str, ...]]:
+        """Return what has to be done, and which programs are held back from it; ``unwritten`` are files to come."""
         states = {program.name: program.state for program in self.supervisor.programs()}
         if params["state"] == "absent":
             # Its files are not asked: an interrupted removal may have deleted them.
             return Plan(remove=tuple(name for name in params["programs"] if name in states)), ()
         reread = self.supervisor.reread()
-        files = Files(reread.added, reread.changed, reread.removed)
+        files = Files(reread.added, reread.changed, reread.removed).with_written(unwritten, states)
         steps = plan(params["programs"], params["family"], files, states, params["drifted"])
         return steps.holding(states) if params["hold"] else (steps, ())
 
@@ -135,7 +143,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         return _result([] if params["state"] == "absent" else _all_new(params["programs"]))
     if started:
         daemon.ensure(site.prefix, site.say, everything=False)
-    steps, held = site.plan(params)
+    steps, held = site.plan(params, unwritten=params["written"] if module.check_mode else ())
     if not module.check_mode:
         site.apply(steps)
         if params["wait"] and params["state"] == "started":

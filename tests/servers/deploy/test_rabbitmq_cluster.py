@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,11 +63,12 @@ class Broker(RabbitMQ):
     """
 
     management: int = 0
+    host: str = "localhost"
 
     @property
     def node(self) -> str:
         """The name of the node."""
-        return f"{self.folder.name}@localhost"
+        return f"{self.folder.name}@{self.host}"
 
     def environment(self) -> dict[str, str]:
         made = super().environment()
@@ -74,7 +76,8 @@ class Broker(RabbitMQ):
         (self.folder / "rabbitmq.conf").write_text(_CONF.format(**values))
         if self.management:
             (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-        return made | {"HOME": str(self.folder.parent), "RABBITMQ_NODENAME": self.node}
+        long = {"RABBITMQ_USE_LONGNAME": "true"} if "." in self.host else {}
+        return made | {"HOME": str(self.folder.parent), "RABBITMQ_NODENAME": self.node} | long
 
     def settings(self) -> AmqpSettings:
         return replace(super().settings(), user="admin", password=PASSWORD, write_timeout=30.0)
@@ -90,6 +93,7 @@ class Brokers:
 
     folder: Path
     all: list[Broker] = field(default_factory=list)
+    host: str = "localhost"
 
     def __post_init__(self) -> None:
         cookie = self.folder / ".erlang.cookie"
@@ -97,7 +101,12 @@ class Brokers:
         cookie.chmod(0o400)
         mapper = free_port()
         self.all = [
-            Broker(self.folder / f"rabbit{number}", epmd_port=mapper, management=free_port() if number == 1 else 0)
+            Broker(
+                self.folder / f"rabbit{number}",
+                epmd_port=mapper,
+                management=free_port() if number == 1 else 0,
+                host=self.host,
+            )
             for number in (1, 2, 3)
         ]
 
@@ -146,7 +155,13 @@ class Brokers:
 @pytest.fixture(scope="module")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     """Three blank brokers that run and know nothing of each other; the module speaks to them from here."""
-    made = Brokers(tmp_path_factory.mktemp("cluster"))
+    with running(Brokers(tmp_path_factory.mktemp("cluster"))) as made:
+        yield made
+
+
+@contextmanager
+def running(made: Brokers) -> Iterator[Brokers]:
+    """Have brokers run, and their tools work from here."""
     before = dict(os.environ)
     try:
         start_together(made.all)
@@ -431,3 +446,17 @@ def test_queues_that_died_with_other_brokers_are_made_anew(brokers: Brokers) -> 
     fill(brokers, KEEP)
     assert brokers.members(KEEP) == {second.node}
     eventually(lambda: waiting(brokers, KEEP) == KEPT)
+
+
+def test_g5_brokers_named_by_addresses_form_a_cluster(tmp_path: Path) -> None:
+    made = Brokers(tmp_path, host=HOST)
+    made.all.pop()
+    with running(made) as brokers:
+        first, second = brokers.all
+        assert brokers.nodes == [f"rabbit1@{HOST}", f"rabbit2@{HOST}"]
+        assert brokers.have(first)["steps"] == [f"join {second.node} (through {first.node})"]
+        assert (brokers.have(second)["steps"], brokers.have(first)["notes"]) == ([], [])
+        connection = connect(brokers.settings())
+        declare(connection, site_topology(["dead_letters"], ["kept"], 1))
+        connection.close()
+        assert brokers.members(KEEP) == set(brokers.nodes)

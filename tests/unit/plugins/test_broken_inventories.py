@@ -55,6 +55,16 @@ def chain(engine: str, **said: Any) -> Change:
     return gives(engines_chain=[each | (said if each["name"] == engine else {}) for each in DEFAULT_CHAIN])
 
 
+def both(*changes: Change) -> Change:
+    """Make several changes."""
+
+    def change(folder: Path) -> None:
+        for each in changes:
+            each(folder)
+
+    return change
+
+
 def write(path: Path, variables: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(dict(variables)))
@@ -131,6 +141,21 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
         "large",
         gives(rabbitmq_nodename="rabbit@broker1"),
         ("broker1, as another", "one of its own", "rabbitmq_nodename"),
+    ),
+    "addresses and names of brokers": (
+        "small",
+        has("rabbitmq", "canopsis1", "192.0.2.12", "192.0.2.13"),
+        ("with dots on 192.0.2.12, 192.0.2.13, without on canopsis1", "addresses on all hosts", "canopsis_address"),
+    ),
+    "address of a broker with TLS": (
+        "small",
+        both(has("rabbitmq", "192.0.2.12"), gives(canopsis_tls=True)),
+        ("node name | 192.0.2.12", "such as NAME: {ansible_host: 192.0.2.12}", "canopsis_address"),
+    ),
+    "host of IPv6 alone": (
+        "large",
+        has("webserver", "fd00::2"),
+        ("fd00::2 | address", "a name or an IPv4", "canopsis_address"),
     ),
     "node name without host": (
         "large",
@@ -278,6 +303,21 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
         ("context -> alarm -> perfdata", "an end", "engines_chain"),
     ),
     "minus one instance": ("large", chain("alarm", instances=-1), ("of alarm: -1", "from 1", "engines_chain")),
+    "instances of no process": (
+        "large",
+        gives(engines_instances={"alarm": 2}),
+        ("alarm is an engine", "worker, the process", "engines_instances"),
+    ),
+    "settings of no engine": (
+        "small",
+        gives(engines_settings={"alarms": {"beat_interval": "9s"}}),
+        ("unknown engine alarms", "alarm", "engines_settings"),
+    ),
+    "circle by a setting": (
+        "large",
+        gives(engines_settings={"eventstore": {"next": ["alarm"]}}),
+        ("alarm -> perfdata -> eventstore", "an end", "engines_chain"),
+    ),
     "instances differ": ("large", chain("alarm", instances=4), ("worker: 1 and 4", "as many", "engines_chain")),
 }
 

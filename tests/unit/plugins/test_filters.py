@@ -33,6 +33,17 @@ def test_engine_programs_follow_the_chain(filters: Filters) -> None:
     assert [e["name"] for e in programs[0]["engines"]] == ["cleaner_events", "dead_letters"]
 
 
+def test_g11_instances_alone_make_programs(filters: Filters) -> None:
+    programs = filters["canopsis_engine_programs"](filters["canopsis_chain"](CHAIN, {"cleaner": 2, "worker": 1}, {}))
+    assert [p["program"] for p in programs] == ["engine-cleaner", "engine-cleaner-2", "engine-worker"]
+
+
+def test_g5_a_host_known_by_its_address_names_its_broker_by_it(filters: Filters) -> None:
+    hosts = ["192.0.2.11", "198.51.100.12", "203.0.113.13"]
+    assert filters["canopsis_nodes"](hosts, {host: {} for host in hosts}) == [f"rabbit@{host}" for host in hosts]
+    assert filters["canopsis_nodes"](["192.0.2.11"], {"192.0.2.11": {"canopsis_address": "b1"}}) == ["rabbit@b1"]
+
+
 def test_no_engines_no_programs(filters: Filters) -> None:
     assert filters["canopsis_engine_programs"]([]) == []
 

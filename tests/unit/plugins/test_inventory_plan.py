@@ -79,6 +79,8 @@ CHAIN = [{"name": "cleaner", "process": "cleaner", "next": ["alarm"]}, {"name": 
     "good",
     [
         all_on(LOCAL, canopsis_address="127.0.0.1"),
+        all_on(["192.0.2.11"]),
+        all_on(["192.0.2.11", "198.51.100.12", "203.0.113.13"]),
         all_on(SMALL),
         inventory(LARGE),
         all_on(SMALL, webserver_debug="true", webserver_workers="3", mongodb_cache_gb=1, engines_chain=CHAIN),

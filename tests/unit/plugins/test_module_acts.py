@@ -402,6 +402,26 @@ def test_supervisord_is_asked_in_order(
     assert site.supervisor.done == done
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_g10_a_dry_run_shows_a_program_whose_file_is_not_written(
+    module_of: ModuleOf, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    module = module_of("canopsis_supervisor")
+    player = Supervisor({"engine-worker": "RUNNING"})
+    monkeypatch.setattr(module.Site, "up", lambda _site: True)
+    monkeypatch.setattr(module, "Supervisor", lambda _socket: player)
+    given = {name: option.get("default") for name, option in module.ARGUMENTS.items()}
+    given |= {"prefix": "/opt/canopsis", "programs": ["engine-worker", "engine-worker-2"], "drifted": True}
+    given |= {"written": ["etc/engines/worker-2.conf"], "family": "engine-*"}
+    asked = SimpleNamespace(params=given, check_mode=check_mode, log=lambda _text: None)
+    if not check_mode:
+        with pytest.raises(ValueError, match="no program file names engine-worker-2"):
+            module.run(asked)
+    else:
+        assert module.run(asked)["steps"] == ["start engine-worker-2"]
+    assert player.done == []
+
+
 # -- members --
 
 

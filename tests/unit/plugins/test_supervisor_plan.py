@@ -104,3 +104,14 @@ def test_what_runs_can_be_held_for_a_restart_host_by_host(
     steps: Plan, states: dict[str, str], now: Plan, held: tuple[str, ...]
 ) -> None:
     assert steps.holding(states) == (now, held)
+
+
+PATHS = ["etc/amqp2engines.conf", "etc/engines/worker.conf", "etc/engines/x.conf", "etc/supervisord.d/collectd.conf"]
+
+
+def test_g10_files_to_come_are_taken_as_supervisord_would_find_them() -> None:
+    found = files().with_written(PATHS, UP)
+    assert (found.added, found.changed) == ({"engine-x", "collectd"}, {"engine-worker"})
+    assert plan([*BOTH, "engine-x"], "engine-*", found, UP, True) == Plan(
+        replace=("engine-worker",), start=("engine-x",)
+    )
