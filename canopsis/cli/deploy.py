@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from canopsis.cli.common import DONE, NOT_DONE, USAGE, command, complain, murmur, parser, say, show_json, table
-from canopsis.deploy.folder import init
+from canopsis.deploy.folder import VARIABLES, init, logs_in_as
 from canopsis.deploy.home import Site, find_home
 from canopsis.deploy.playbooks import Call, Playbook, call, playbooks
 from canopsis.deploy.secrets import Report, Secrets
@@ -20,6 +20,7 @@ from canopsis.deploy.vault import Vault
 INIT_EXAMPLES = """
 canopsis-deploy init mysite                     three hosts, every role on each
 canopsis-deploy init mysite --inventory large   3 databases, 3 brokers, engines, 2 web servers
+canopsis-deploy init mysite --user debian       logs in as debian, who becomes root with sudo
 canopsis-deploy init mysite                     again: renews ansible.cfg, keeps hosts and variables
 """
 SECRETS_EXAMPLES = """
@@ -88,12 +89,15 @@ def _init(argv: Sequence[str]) -> int:
     parse = parser("canopsis-deploy init", "Make a folder for a site: hosts, variables, ansible.cfg.", INIT_EXAMPLES)
     parse.add_argument("folder", type=Path, metavar="DIR", help="where; made if it is not there")
     parse.add_argument("--inventory", default="small", metavar="SAMPLE", help="small, large or local (%(default)s)")
+    parse.add_argument("--user", default="", metavar="NAME", help="who logs in by SSH, if not root; needs sudo there")
     args = parse.parse_args(argv)
-    laid = init(find_home(), args.folder, args.inventory)
+    laid = init(find_home(), args.folder, args.inventory, args.user)
     for name in laid.wrote:
         say(f"wrote  {args.folder / name}")
     for name in laid.kept:
         say(f"kept   {args.folder / name}")
+    if user := logs_in_as(args.folder):
+        say(f"SSH:  as {user} (ansible_user in {args.folder / VARIABLES}){'' if user == 'root' else ', with sudo'}")
     say(f"Next: cd {args.folder}; edit hosts.yml; canopsis-deploy secrets init; canopsis-deploy preflight")
     return DONE
 

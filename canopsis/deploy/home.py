@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import locale
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from canopsis.errors import ConfigError, SiteError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIG = "ansible.cfg"
+LOCALES = ("C.UTF-8", "en_US.UTF-8")
+UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 GET_ANSIBLE = (
     "get it with: pip install 'canopsis[deploy]' (or, from a checkout: pip install -r requirements/deploy.txt)"
 )
@@ -38,6 +42,25 @@ def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str:
     if not found:
         raise SiteError(f"{name} is not here, neither beside {sys.executable} nor in PATH; {GET_ANSIBLE}")
     return found
+
+
+def locale_for(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what has to be set so that Ansible, which refuses anything but UTF-8, begins; nothing when it does."""
+    named = next((value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := environ.get(name))), "")
+    if UTF8.search(named) and _is_known(named):
+        return {}
+    return {"LC_ALL": next(filter(_is_known, LOCALES), LOCALES[0])}
+
+
+def _is_known(name: str) -> bool:
+    """Whether this machine has the locale ``name``."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, name)
+    except locale.Error:
+        return False
+    locale.setlocale(locale.LC_CTYPE, before)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,7 @@ class Site:
 
     def environ(self) -> dict[str, str]:
         """Return the environment that Ansible's programs need."""
-        return {**os.environ, "ANSIBLE_CONFIG": str(self.config)}
+        return {**os.environ, **locale_for(os.environ), "ANSIBLE_CONFIG": str(self.config)}
 
 
 def ask(site: Site, name: str, arguments: Sequence[str], text: str | None = None) -> str:

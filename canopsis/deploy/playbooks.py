@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from canopsis.deploy.home import Site, find_program
+from canopsis.deploy.home import Site, find_program, locale_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,16 @@ def about(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A command line and the one variable that it needs, so that it can be typed again in any folder."""
+    """A command line and the variables that it needs, so that it can be typed again in any folder."""
 
     config: Path
     arguments: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"ANSIBLE_CONFIG={shlex.quote(str(self.config))} {shlex.join(self.arguments)}"
+        wanted = {"ANSIBLE_CONFIG": str(self.config), **locale_for(os.environ)}
+        return " ".join(
+            (*(f"{name}={shlex.quote(value)}" for name, value in wanted.items()), shlex.join(self.arguments))
+        )
 
 
 def call(site: Site, playbook: Playbook, arguments: Sequence[str]) -> Call:

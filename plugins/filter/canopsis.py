@@ -26,6 +26,7 @@ from ansible.module_utils import (  # noqa: E402
     canopsis_hosts,
     canopsis_inventory,
     canopsis_rabbitmq_cluster,
+    canopsis_reach,
 )
 from ansible.module_utils.canopsis_capacity import Finding, as_rows, cache_gb, table  # noqa: E402
 from ansible.module_utils.canopsis_certificates import blocks  # noqa: E402
@@ -178,14 +179,30 @@ def _variables(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
 
 def host_findings(hosts: Iterable[str], hostvars: Mapping[str, Any], limits: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return what is wrong between ``hosts``, from what each was seen to be (``preflight_seen``)."""
-    seen = {host: canopsis_hosts.Seen(**hostvars[host]["preflight_seen"]) for host in hosts}
+    looked = {host: hostvars[host].get("preflight_seen") for host in hosts}
+    seen = {host: canopsis_hosts.Seen(**each) for host, each in looked.items() if each}
     asked = canopsis_hosts.Limits(
         clock_seconds=float(limits["clock_seconds"]),
         systems=tuple(limits["systems"]),
         mirrored=limits["ha_mode"] == "classic",
+        addresses={host: canopsis_inventory.address_of(host, hostvars[host]) for host in seen},
+        nodes={host: nodes([host], hostvars)[0] for host in seen if host in limits.get("brokers", ())},
+        listens={host: _listens(hostvars[host]) for host in seen if host in limits.get("servers", ())},
     )
     rows: list[dict[str, str]] = as_rows(canopsis_hosts.check(seen, asked))
     return rows
+
+
+def _listens(known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where the servers of a host take connections."""
+    given = str(_value(known, "canopsis_listen") or "0.0.0.0")  # noqa: S104 - compared only
+    return tuple(each.strip().replace("localhost", "127.0.0.1") for each in given.split(","))
+
+
+def reach_findings(result: Mapping[str, Any], host: str, known: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what looking at a host found, or why it could not be looked at."""
+    rows: list[dict[str, str]] = as_rows(canopsis_reach.unseen(host, result, str(_value(known, "ansible_user") or "")))
+    return rows + list(result.get("findings", ()))
 
 
 def seen_of(seen: Mapping[str, Any], after: float) -> dict[str, Any]:
@@ -195,6 +212,9 @@ def seen_of(seen: Mapping[str, Any], after: float) -> dict[str, Any]:
         "offset": canopsis_hosts.offset(seen["asked_at"], seen["clock"], after),
         "system": seen["system"],
         "broker": seen["broker"],
+        "hostname": seen["hostname"],
+        "nodes": tuple(seen["nodes"]),
+        "known": tuple(seen["known"]),
     }
 
 
@@ -290,6 +310,7 @@ class FilterModule:
             "canopsis_inventory_findings": inventory_findings,
             "canopsis_host_findings": host_findings,
             "canopsis_seen": seen_of,
+            "canopsis_reach_findings": reach_findings,
             "canopsis_names": names_of,
             "canopsis_endpoint": endpoint,
             "canopsis_quoted": quoted,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import pwd
+import re
 import resource
 import socket
 import sys
@@ -232,6 +233,28 @@ def broker(module: AnsibleModule) -> str:
     return version
 
 
+def nodes(prefix: Path) -> list[str]:
+    """Return the brokers whose data lies below ``prefix``, as far as we may look."""
+    try:
+        found = [path for path in (prefix / "var/lib/rabbitmq/mnesia").iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    return sorted(path.name for path in found if "@" in path.name and not path.name.endswith("-plugins-expand"))
+
+
+def known(prefix: Path) -> list[str]:
+    """Return the hosts that the configuration of a site below ``prefix`` names, as far as we may look."""
+    names: set[str] = set()
+    for file in ("storage.conf", "amqp.conf"):
+        try:
+            text = (prefix / "etc" / file).read_text(errors="replace")
+        except OSError:
+            continue
+        for line in re.findall(r"(?m)^hosts=(.*)$", text):
+            names |= {each.rpartition(":")[0] for each in line.split(",")}
+    return sorted(names - {""})
+
+
 def seen(module: AnsibleModule) -> dict[str, Any]:
     """Return what is held against the other hosts."""
     return {
@@ -240,6 +263,9 @@ def seen(module: AnsibleModule) -> dict[str, Any]:
         "clock": time.time(),
         "system": system(),
         "broker": broker(module),
+        "hostname": platform.node(),
+        "nodes": nodes(Path(module.params["prefix"])),
+        "known": known(Path(module.params["prefix"])),
     }
 
 

@@ -85,6 +85,19 @@ def test_a_new_engine_starts_alone(hosts: dict[str, Any]) -> None:
     assert restarted(before, running(hosts["site1"])) == {"engine-letters"}
 
 
+def test_g10_a_new_process_shows_in_a_dry_run_of_its_tag(hosts: dict[str, Any]) -> None:
+    before = running(hosts["site1"])
+    two = (*WITH_LETTERS, "-e", json.dumps({"engines_instances": {"letters": 2}}))
+    output = plays.succeed("site.yml", "--check", "--diff", "--tags", "engines", *two)
+    assert "start engine-letters-2" in output, output
+    assert "engine-worker" not in output[output.index("Have the engines running") :].split("TASK")[0]
+    assert running(hosts["site1"]) == before
+    plays.succeed("site.yml", "--tags", "engines", *two)
+    assert restarted(before, running(hosts["site1"])) == {"engine-letters", "engine-letters-2"}
+    plays.succeed("site.yml", "--tags", "engines", *WITH_LETTERS)
+    assert "engine-letters-2" not in site.programs(hosts["site1"])
+
+
 def test_a_password_that_drifted_is_the_one_change_of_a_dry_run(hosts: dict[str, Any], secrets: dict[str, Any]) -> None:
     site.as_user(hosts["site1"], f"{site.PREFIX}/bin/rabbitmqctl --silent change_password collectd drifted-by-hand")
     output = plays.succeed("site.yml", "--check", "--diff", *WITH_LETTERS)

@@ -34,6 +34,28 @@ def test_a_sample_is_laid_whole(tmp_path: Path, sample: str) -> None:
         assert (tmp_path / "a" / "site" / name).read_bytes() == (ROOT / "inventories" / sample / name).read_bytes()
 
 
+@pytest.mark.parametrize("sample", ["small", "large"])
+def test_g1_a_sample_says_who_logs_in(tmp_path: Path, sample: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(["init", str(tmp_path / "a"), "--inventory", sample]) == 0
+    assert "SSH:  as root" in capsys.readouterr().out
+    assert "\nansible_user: root\n" in (tmp_path / "a" / folders.VARIABLES).read_text()
+    assert deploy.main(["init", str(tmp_path / "b"), "--inventory", sample, "--user", "debian"]) == 0
+    assert "SSH:  as debian" in capsys.readouterr().out
+    assert folders.logs_in_as(tmp_path / "b") == "debian"
+
+
+def test_g1_a_user_that_cannot_be_put_in_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a name of a user"):
+        folders.init(ROOT, tmp_path / "a", "small", "a user")
+    with pytest.raises(InputError, match="without SSH"):
+        folders.init(ROOT, tmp_path / "a", "local", "debian")
+    assert not (tmp_path / "a").exists()
+    folders.init(ROOT, tmp_path / "a", "small")
+    with pytest.raises(InputError, match="set ansible_user in"):
+        folders.init(ROOT, tmp_path / "a", "small", "debian")
+    assert folders.logs_in_as(tmp_path / "a") == "root"
+
+
 def test_only_the_local_sample_brings_its_file_of_secrets(tmp_path: Path) -> None:
     assert str(folders.SECRETS) in folders.init(ROOT, tmp_path / "local", "local").wrote
     assert str(folders.SECRETS) not in folders.init(ROOT, tmp_path / "small", "small").wrote

@@ -11,7 +11,7 @@ import pytest
 from deploy_run import Run
 
 from canopsis.cli import deploy
-from canopsis.deploy.home import Site
+from canopsis.deploy.home import Site, locale_for
 from canopsis.deploy.playbooks import Playbook, about, call, playbooks
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,9 +71,40 @@ def test_the_comment_of_a_file_is_its_beginning_only(tmp_path: Path) -> None:
 def test_a_call_can_be_typed_again() -> None:
     made = call(Site(Path("/my site/ansible.cfg")), FOUND["site"], ["-e", "a=b c", "--limit", "n3"])
     words = shlex.split(str(made))
-    assert words[0] == "ANSIBLE_CONFIG=/my site/ansible.cfg"
-    assert words[1:] == list(made.arguments)
+    assert words.pop(0) == "ANSIBLE_CONFIG=/my site/ansible.cfg"
+    assert [word for word in words if not word.startswith("LC_ALL=")] == list(made.arguments)
     assert words[-4:] == ["-e", "a=b c", "--limit", "n3"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"LC_ALL": "C"},
+        {"LANG": "C"},
+        {"LC_ALL": "POSIX"},
+        {"LC_ALL": "xx_YY.UTF-8"},
+        {"LC_CTYPE": "en_US.ISO8859-1"},
+        {},
+    ],
+)
+def test_g6_ansible_begins_whatever_the_locale_is(
+    folder: Path, run: Run, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LC_ALL", "LC_CTYPE", "LANG", "LANGUAGE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    done = run("site", "--list-hosts", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "locale" not in done.stderr
+    assert ("LC_ALL=C.UTF-8 " in done.stderr.splitlines()[0]) == ("LC_ALL" in given)
+    assert run("secrets", "init", cwd=folder).returncode == 0
+
+
+def test_g6_a_locale_of_utf_8_stays() -> None:
+    assert locale_for({"LANG": "C.UTF-8"}) == {}
+    assert locale_for({"LANG": "C", "LC_ALL": "C.utf8"}) == {}
+    assert locale_for({"LANG": "C.UTF-8", "LC_ALL": "C"}) == {"LC_ALL": "C.UTF-8"}
 
 
 def test_the_shown_command_is_the_one_that_runs(folder: Path, run: Run, tmp_path: Path) -> None:

@@ -96,4 +96,15 @@ def test_what_is_seen_goes_to_the_filter(capacity: ModuleType, filters: dict[str
     assert seen["asked_at"] == 7.0
     fields = filters["canopsis_seen"](seen, seen["clock"])
     assert fields["offset"] == 0.0
-    assert set(fields) == {"names", "offset", "system", "broker"}
+    assert set(fields) == {"names", "offset", "system", "broker", "hostname", "nodes", "known"}
+    assert fields["hostname"] == platform.node()
+
+
+def test_g7_what_a_running_site_calls_its_hosts_is_seen(capacity: ModuleType, tmp_path: Path) -> None:
+    assert (capacity.nodes(tmp_path), capacity.known(tmp_path)) == ([], [])
+    for name in ("rabbit@n1", "rabbit@n1-plugins-expand", "other"):
+        (tmp_path / "var/lib/rabbitmq/mnesia" / name).mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/storage.conf").write_text("[master]\nhosts=n1:27017,n2:27017\n")
+    (tmp_path / "etc/amqp.conf").write_text("[master]\nhosts=n3:5672\n")
+    assert (capacity.nodes(tmp_path), capacity.known(tmp_path)) == (["rabbit@n1"], ["n1", "n2", "n3"])

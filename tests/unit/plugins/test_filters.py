@@ -97,8 +97,10 @@ def test_names_are_addresses_and_hosts_of_node_names(filters: Filters) -> None:
 
 def test_what_a_host_saw_gets_the_offset_of_its_clock(filters: Filters) -> None:
     seen = {"names": {"a": ["10.0.0.1"]}, "asked_at": 100.0, "clock": 90.0, "system": "debian 12", "broker": ""}
+    seen |= {"hostname": "a", "nodes": ["rabbit@a"], "known": []}
     assert filters["canopsis_seen"](seen, 101.0) == {
-        "names": {"a": ("10.0.0.1",)}, "offset": 10.0, "system": "debian 12", "broker": ""
+        "names": {"a": ("10.0.0.1",)}, "offset": 10.0, "system": "debian 12", "broker": "",
+        "hostname": "a", "nodes": ("rabbit@a",), "known": (),
     }  # fmt: skip
 
 
@@ -109,6 +111,25 @@ def test_hosts_are_held_against_each_other(filters: Filters) -> None:
     limits = {"clock_seconds": 5, "systems": ["debian 13"], "ha_mode": "classic"}
     rows = filters["canopsis_host_findings"](["a", "b"], hostvars, limits)
     assert [(row["host"], row["variable"]) for row in rows] == [("a", "rabbitmq_ha_mode"), ("b", "rabbitmq_ha_mode")]
+
+
+def test_g7_names_of_the_inventory_are_held_against_those_of_the_running_site(filters: Filters) -> None:
+    seen = {"names": {"Canopsis1": ["127.0.1.1"]}, "nodes": ("rabbit@canopsis1",), "known": ("canopsis1",)}
+    hostvars = {"Canopsis1": {"preflight_seen": seen, "canopsis_listen": "192.0.2.11"}, "away": {"preflight_seen": {}}}
+    limits = {"clock_seconds": 5, "systems": [], "ha_mode": "quorum", "brokers": ["Canopsis1", "away"]}
+    rows = filters["canopsis_host_findings"](list(hostvars), hostvars, limits | {"servers": ["Canopsis1"]})
+    assert [(row["check"], row["variable"]) for row in rows] == [
+        ("name Canopsis1", "canopsis_listen or /etc/hosts"),
+        ("node name", "rabbitmq_nodename, or the name of the host"),
+        ("name", "name of the host"),
+    ]
+
+
+def test_g2_a_host_that_cannot_be_reached_is_a_finding_like_others(filters: Filters) -> None:
+    found = {"host": "b", "level": "error"}
+    assert filters["canopsis_reach_findings"]({"findings": [found]}, "b", {}) == [found]
+    (row,) = filters["canopsis_reach_findings"]({"unreachable": True, "msg": "timed out"}, "b", {})
+    assert (row["host"], row["level"], row["variable"]) == ("b", "error", "ansible_host")
 
 
 def test_the_variables_that_a_run_makes_are_no_mistakes_of_the_inventory(filters: Filters) -> None:

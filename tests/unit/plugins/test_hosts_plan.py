@@ -117,3 +117,88 @@ def test_mirrored_queues_end_with_3_13(broker: str, refused: bool) -> None:
 )
 def test_the_release_a_host_has_or_would_get(installed: str, policy: str, system: str, version: str) -> None:
     assert broker_version(installed, policy, system) == version
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({"n1": ("10.0.0.1",), "n2": ("fd00::2",)}, [("n1", "name n2", "canopsis_address or /etc/hosts")]),
+        ({"n1": ("::1",), "n2": ("10.0.0.2",)}, [("n1", "name n1", "canopsis_address or /etc/hosts")]),
+        ({"n1": ("10.0.0.1", "fd00::1"), "n2": ("10.0.0.2", "fd00::9")}, []),
+    ],
+)
+def test_g9_a_name_of_ipv6_alone_leads_to_no_server(
+    names: dict[str, tuple[str, ...]], expected: list[tuple[str, str, str]]
+) -> None:
+    assert found(site("3.10", "3.10", names=names)) == expected
+
+
+def test_g9_an_address_that_two_hosts_share_by_ipv6_alone_is_none() -> None:
+    seen = {
+        "n1": Seen({"n2": ("10.0.0.1", "fd00::2")}, system="debian 12"),
+        "n2": Seen({"n2": ("10.0.0.9", "fd00::2")}, system="debian 12"),
+    }
+    assert found(seen) == [("inventory", "name n2", "canopsis_address or /etc/hosts")]
+
+
+def test_g9_hosts_of_one_hostname_are_refused() -> None:
+    seen = {
+        name: Seen(system="debian 12", hostname=own) for name, own in zip("abc", ("debian", "c", "debian"), strict=True)
+    }
+    assert found(seen) == [("a", "hostname", "name of the host"), ("c", "hostname", "name of the host")]
+    assert "as c" in check(seen, LIMITS)[0].found
+
+
+@pytest.mark.parametrize(
+    ("own", "listens", "refused"),
+    [
+        (("127.0.1.1",), ("192.0.2.11",), True),
+        (("127.0.1.1",), ("127.0.0.1", "192.0.2.11"), True),
+        (("127.0.1.1",), ("0.0.0.0",), False),  # noqa: S104
+        (("127.0.1.1",), ("::",), False),
+        (("127.0.1.1", "192.0.2.11"), ("192.0.2.11",), False),
+        (("127.0.0.1",), ("127.0.0.1",), False),
+        (("192.0.2.11",), ("192.0.2.11",), False),
+        (("127.0.1.1",), (), False),
+        ((), ("192.0.2.11",), False),
+    ],
+)
+def test_g9_a_host_whose_name_leads_it_where_nobody_listens_is_refused(
+    own: tuple[str, ...], listens: tuple[str, ...], refused: bool
+) -> None:
+    limits = Limits(addresses={"n1": "n1"}, listens={"n1": listens})
+    checks = [each.variable for each in check({"n1": Seen({"n1": own} if own else {})}, limits)]
+    assert checks == (["canopsis_listen or /etc/hosts"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("held", "refused"),
+    [
+        ((), False),
+        (("rabbit@Canopsis1",), False),
+        (("rabbit@old", "rabbit@Canopsis1"), False),
+        (("rabbit@canopsis1",), True),
+    ],
+)
+def test_g7_a_broker_that_would_begin_anew_is_refused(held: tuple[str, ...], refused: bool) -> None:
+    limits = Limits(nodes={"n1": "rabbit@Canopsis1", "unseen": "rabbit@unseen"})
+    told = check({"n1": Seen(nodes=held)}, limits)
+    assert [each.check for each in told] == (["node name"] if refused else [])
+    assert not told or told[0].found == "rabbit@Canopsis1, and the data here is of rabbit@canopsis1"
+
+
+@pytest.mark.parametrize(
+    ("address", "known", "refused"),
+    [
+        ("Canopsis1", ("canopsis1", "canopsis2"), True),
+        ("canopsis1", ("Canopsis1",), True),
+        ("canopsis1", ("canopsis1",), False),
+        ("canopsis9", ("canopsis1",), False),
+        ("canopsis1", (), False),
+    ],
+)
+def test_g7_a_name_in_other_letters_than_the_running_site_has_is_refused(
+    address: str, known: tuple[str, ...], refused: bool
+) -> None:
+    told = check({"n1": Seen(known=known), "n2": Seen(known=known)}, Limits(addresses={"n1": address}))
+    assert [(each.host, each.check) for each in told] == ([("inventory", "name")] if refused else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,16 @@ def test_d6_collectd_reads_awkward_passwords_back(password: str) -> None:
     # What its scanner takes for a text in quotes, and how it takes the quotes away.
     assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', value)
     assert re.sub(r"\\(.)", r"\1", value[1:-1]) == password
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1000, "700"), (500, "500")])
+def test_g9_the_open_files_of_the_broker_are_bounded(tmp_path: Path, limit: int, expected: str) -> None:
+    given = {**OWN, "rabbitmq_open_files": limit if limit == 500 else 1000}
+    path = tmp_path / "rabbitmq-env.conf"
+    path.write_text(written("rabbitmq", "rabbitmq-env.conf.j2", given))
+    script = f"ulimit -Sn 700; set -a; . {path}; ulimit -Sn"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
 
 
 def test_our_brokers_are_those_of_the_group() -> None:
