@@ -9,6 +9,7 @@ the ``frame_handler`` of its connection.
 
 from __future__ import annotations
 
+import logging
 import select
 import ssl
 import threading
@@ -21,6 +22,10 @@ from amqp import serialization
 from amqp.method_framing import frame_handler as amqp_frame_handler
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import pyamqp
+
+from canopsis.transport.names import addresses
+
+_LOG = logging.getLogger(__name__)
 
 DeliverSink = Callable[["Delivery"], None]
 AckSink = Callable[[int, bool], None]
@@ -241,6 +246,16 @@ class _Buffered:
 
     sock: Any
     connected: bool
+
+    def _connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Connect to the first address of ``host`` that takes it; looking it up has a ``timeout`` of its own."""
+        *others, last = addresses(host, timeout)
+        for address in others:
+            try:
+                return super()._connect(address, port, timeout)  # type: ignore[misc,no-any-return]
+            except OSError as error:
+                _LOG.debug("%s is %s: %s", host, address, error)
+        return super()._connect(last, port, timeout)  # type: ignore[misc,no-any-return]
 
     def _setup_transport(self) -> None:
         super()._setup_transport()  # type: ignore[misc]
