@@ -56,7 +56,7 @@ def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
         if event.warnings:
             effects.count(source_of(event), "warnings")
         if not event.event_id:
-            event.event_id = ids.derive(element, index)
+            event.event_id = ids.derive(index, has_time=event.timestamp != now)
         effects.forward.append(event)
 
 
@@ -69,9 +69,12 @@ class _Ids:
         self._body = raw.body
         self._begun: Any = None
 
-    def derive(self, element: dict[str, Any], index: int) -> str:
-        """Return the id of the element at ``index``."""
-        if not self._stable and "timestamp" not in element:
+    def derive(self, index: int, *, has_time: bool) -> str:
+        """Return the id of the element at ``index``; ``has_time`` tells whether it has a time of its own.
+
+        One that has none, and no message id, looks the same each time that its source says it again.
+        """
+        if not self._stable and not has_time:
             return self._ctx.new_id()
         if self._begun is None:
             self._begun = blake2b(self._stable.encode() + b"\0" + self._body, digest_size=16)

@@ -151,3 +151,10 @@ def test_b13_a_refused_neighbour_of_bad_bytes_keeps_them() -> None:
     effects = clean(message(b"[" + body(GOOD | {"state": 9, "output": "caf#"}).replace(b"#", b"\xe9") + b",{}]"))
     first, _ = effects.dead
     assert json.loads(first.body)["output"] == "caf\udce9"
+
+
+@pytest.mark.parametrize("value", [0, "", "yesterday", None, NOW + 9, 253402300799])
+def test_b6_a_check_without_a_time_of_its_own_counts_each_time(value: object) -> None:
+    ctx = FakeContext()
+    sent = message(body(GOOD | {"timestamp": value}))
+    assert [clean(sent, ctx=ctx).forward[0].event_id for _ in range(2)] == ["new-1", "new-2"]
