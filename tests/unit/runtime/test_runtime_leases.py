@@ -192,7 +192,7 @@ class TestBeats:
         made, now = beats(FakePublishing(), FakeEngine("alarm")), time.monotonic() + 100
         made._counters.sources.add({("nagios/n1", "late"): 2})
         away = FakePublishing()
-        away.publish = _refuse  # type: ignore[method-assign]
+        away.publish = _refuse  # type: ignore[method-assign, assignment]
         made._publishing = away  # type: ignore[assignment]
         with pytest.raises(TransportError):
             made.turn(now)
