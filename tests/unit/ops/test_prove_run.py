@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -19,7 +18,7 @@ from prove_fakes import FakeSite, doubled, entity_of, with_steps
 from canopsis.errors import InputError, SiteError
 from canopsis.ops.apiclient import Answer, Api
 from canopsis.ops.processes import PROC, await_end, end
-from canopsis.ops.prove import plan, report, run, strikes
+from canopsis.ops.prove import plan, report, strikes
 from canopsis.ops.prove.compare import Differences
 from canopsis.ops.prove.model import Entity
 from canopsis.ops.prove.plan import Script, Turn
@@ -346,27 +345,6 @@ def test_a_site_that_does_not_is_found_out(spoil: object, count: str) -> None:
     first = next(found.rounds())
     assert getattr(first.differences, count) == 5
     assert not first.proved
-
-
-def test_what_can_no_longer_become_right_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_IN_VAIN", 0.05)
-    site, begin = FakeSite(spoil=doubled), time.monotonic()
-    found = proof(site, Recorded("cut"), Options("p", 1, 20, 2, 10_000.0, 0.02, 600.0))
-    assert next(found.rounds()).differences.doubled == 2
-    assert time.monotonic() - begin < 300
-
-
-def test_what_is_read_while_it_changes_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_IN_VAIN", 600.0)
-    shown = [doubled, lost, swapped]
-
-    def spoil(entity: Entity) -> Entity:
-        return shown.pop()(entity) if shown else entity
-
-    site = FakeSite(spoil=spoil)
-    (found,) = proof(site, Recorded("cut"), Options("p", 1, 20, 2, 10_000.0, 0.02, 600.0)).rounds()
-    assert found.proved
-    assert shown == []
 
 
 def test_a_site_that_forgets_later_is_found_out() -> None:
