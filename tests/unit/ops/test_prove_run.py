@@ -354,7 +354,7 @@ def test_a_site_that_forgets_later_is_found_out() -> None:
     )
     assert all(each.proved for each in found.rounds())
     site.log.clear()
-    assert found.again().lost == len({event["event_id"] for events in site.posts for event in events})
+    assert found.again(patience=0.1).lost == len({event["event_id"] for events in site.posts for event in events})
 
 
 def test_an_outage_without_end_is_wrong() -> None:
@@ -395,11 +395,9 @@ ROUND = Round(3, "kill mongodb", 100, 7, 2.25, 5.5, Differences(lost=1, texts=("
 
 def test_the_table_and_the_data() -> None:
     lines = [report.HEADER, report.row(ROUND), report.total([ROUND, ROUND], Differences(wrong=2))]
-    line, below = lines[1].splitlines()
-    assert below.strip() == "event x is lost"
-    assert line.split() == ["3", "100", "7", "2.2", "1", "0", "0", "0", "5.5", "kill", "mongodb"]
+    assert lines[1].split() == ["3", "100", "7", "2.2", "1", "0", "0", "0", "5.5", "kill", "mongodb"]
     assert lines[2].split() == ["all", "200", "14", "2.2", "2", "0", "0", "2", "11.0"]
-    assert lines[0].index("STRIKES") == line.index("kill")
+    assert lines[0].index("STRIKES") == lines[1].index("kill")
     assert "  event x is lost" in report.verdict([ROUND], ["event x is lost"])
     assert report.verdict([ROUND], []).startswith("proved: 100 events in 1 rounds")
     data = json.loads(json.dumps(report.facts([ROUND], Differences(), ["event x is lost"], 4)))
