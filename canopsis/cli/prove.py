@@ -190,6 +190,8 @@ def prove(proof: Proof, options: Options, as_json: bool) -> int:
         left = proof.end()
         for text in left:
             complain(f"after the proof: {text}")
+        if not left:
+            murmur("the site is well")
     wrong = [*(text for each in rounds for text in each.differences.texts), *again.texts, *left]
     show(report.total(rounds, again))
     show(report.verdict(rounds, wrong))

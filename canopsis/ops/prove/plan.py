@@ -20,6 +20,8 @@ OK = 0
 _STATES = (0, 1, 2, 3)
 _AUTHORS = ("alice", "bob")
 _MOST_TOGETHER = 5
+_BACK = (1, 1, 2, 3, 5, 8)
+"""How many turns before the one is that comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,6 @@ class _Writer:
         self._state = OK
         self._output = ""
         self._number = 0
-        self._cancelled = False
 
     def script(self, size: int) -> Script:
         """Return a script of ``size`` turns that begins with a problem."""
@@ -129,10 +130,9 @@ class _Writer:
         self._check(self._state)
 
     def late(self) -> None:
-        """A check that was held up on its way; told only of an alarm that is surely open."""
-        if self._state != OK and not self._cancelled:
-            state = self._rng.choice(_STATES)
-            self._add("check", "late", state=state, output=f"late state {state}")
+        """A check that was held up on its way, whatever it would have said."""
+        state = self._rng.choice(_STATES)
+        self._add("check", "late", state=state, output=f"late state {state}")
 
     def ack(self) -> None:
         """One of two people looks after it; maybe the one who does already, in the same words."""
@@ -144,12 +144,10 @@ class _Writer:
 
     def cancel(self) -> None:
         """It is a false alarm."""
-        self._cancelled = True
         self._add("cancel", author=self._rng.choice(_AUTHORS), output="a false one")
 
     def uncancel(self) -> None:
         """It is none after all."""
-        self._cancelled = False
         self._add("uncancel", author=self._rng.choice(_AUTHORS))
 
     def comment(self) -> None:
@@ -157,8 +155,9 @@ class _Writer:
         self._add("comment", author=self._rng.choice(_AUTHORS), output=f"comment {self._number + 1}")
 
     def again(self) -> None:
-        """The event before once more, as a sender does that got no answer."""
-        self._turns.append(Turn(self._turns[-1].event, "again"))
+        """An event once more: the one before, as of a sender that got no answer, or an older one."""
+        back = self._rng.choice(_BACK)
+        self._turns.append(Turn(self._turns[-min(back, len(self._turns))].event, "again"))
 
 
 _WRITE: dict[Callable[[_Writer], None], int] = {

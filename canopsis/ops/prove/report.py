@@ -8,12 +8,16 @@ from dataclasses import asdict
 from canopsis.ops.prove.compare import Differences
 from canopsis.ops.prove.run import Round
 
+_SHOWN = 5
+"""Differences that are told below the line of their round; the others come at the end."""
+
 HEADER = "ROUND  EVENTS  RETRIES  OUTAGE  LOST  DOUBLED  DISORDERED  WRONG  SECONDS  STRIKES"
 
 
 def row(found: Round) -> str:
     """Return the line of a round under ``HEADER``."""
-    return f"{_row(str(found.number), [found], found.differences)}  {found.strikes}"
+    line = f"{_row(str(found.number), [found], found.differences)}  {found.strikes}"
+    return "\n".join((line, *(f"       {text}" for text in found.differences.texts[:_SHOWN])))
 
 
 def _row(name: str, rounds: Sequence[Round], found: Differences) -> str:

@@ -25,6 +25,9 @@ from canopsis.ops.wait import until
 LANES = 4
 """Senders side by side."""
 
+_IN_VAIN = 10.0
+"""Seconds that what cannot become right is looked at again: it was read while it changed."""
+
 _SECOND_LOOK = 30.0
 """Seconds that the last comparison of all rounds waits; the site has caught up long before."""
 
@@ -88,6 +91,21 @@ class _Made:
         return {script: events for sender in self.senders for script, events in sender.tally.accepted.items()}
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """Tells when waiting is in vain: what is missing may still come, what is there twice does not go away."""
+
+    index: int = -1
+    since: float = 0.0
+
+    def is_certain(self, index: int, found: Differences) -> bool:
+        if not (found.doubled or found.disordered):
+            self.index = -1
+        elif index != self.index:
+            self.index, self.since = index, time.monotonic()
+        return self.index >= 0 and time.monotonic() - self.since >= _IN_VAIN
+
+
 class Proof:
     """Proves one site. ``say`` gets lines of progress."""
 
@@ -104,8 +122,9 @@ class Proof:
         for number in range(self._options.rounds):
             yield self._round(number)
 
-    def again(self, patience: float = _SECOND_LOOK) -> Differences:
+    def again(self) -> Differences:
         """Compare everything that was sent once more: nothing may have come twice, or gone, since."""
+        patience = min(_SECOND_LOOK, self._options.patience)
         looks = (self._compare(made.scripts, made.accepted(), patience) for made in self._made)
         return reduce(add, looks, Differences())
 
@@ -187,10 +206,13 @@ class Proof:
         """Return what differs once all is as it must be, or after ``patience`` seconds."""
         (api, *_), left = self._site.apis(), dict(enumerate(scripts))
 
+        doubt = _Doubt()
+
         def look() -> bool:
             for index, script in list(left.items()):
-                if self._differ(api, script, accepted.get(index, [])):
-                    return False
+                found = self._differ(api, script, accepted.get(index, []))
+                if found:
+                    return doubt.is_certain(index, found)
                 del left[index]
             return True
 

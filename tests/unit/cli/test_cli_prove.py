@@ -84,7 +84,9 @@ def test_ctrl_c_takes_the_strike_back_and_tells_so(
 
     monkeypatch.setattr(Command, "begin", interrupted)
     assert prove.main([*SMALL, "--yes"]) == 130
-    assert "proved" not in capsys.readouterr().out
+    done = capsys.readouterr()
+    assert "proved" not in done.out
+    assert "the site is well" in done.err
     assert not struck.exists()
     assert all(entity.alarms[-1].state == 0 for entity in fake.entities.values() if entity.alarms)
 

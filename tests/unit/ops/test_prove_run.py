@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from prove_fakes import FakeSite, doubled, entity_of, with_steps
 from canopsis.errors import InputError, SiteError
 from canopsis.ops.apiclient import Answer, Api
 from canopsis.ops.processes import PROC, await_end, end
-from canopsis.ops.prove import plan, report, strikes
+from canopsis.ops.prove import plan, report, run, strikes
 from canopsis.ops.prove.compare import Differences
 from canopsis.ops.prove.model import Entity
 from canopsis.ops.prove.plan import Script, Turn
@@ -347,6 +348,27 @@ def test_a_site_that_does_not_is_found_out(spoil: object, count: str) -> None:
     assert not first.proved
 
 
+def test_what_can_no_longer_become_right_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_IN_VAIN", 0.05)
+    site, begin = FakeSite(spoil=doubled), time.monotonic()
+    found = proof(site, Recorded("cut"), Options("p", 1, 20, 2, 10_000.0, 0.02, 600.0))
+    assert next(found.rounds()).differences.doubled == 2
+    assert time.monotonic() - begin < 300
+
+
+def test_what_is_read_while_it_changes_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_IN_VAIN", 600.0)
+    shown = [doubled, lost, swapped]
+
+    def spoil(entity: Entity) -> Entity:
+        return shown.pop()(entity) if shown else entity
+
+    site = FakeSite(spoil=spoil)
+    (found,) = proof(site, Recorded("cut"), Options("p", 1, 20, 2, 10_000.0, 0.02, 600.0)).rounds()
+    assert found.proved
+    assert shown == []
+
+
 def test_a_site_that_forgets_later_is_found_out() -> None:
     site = FakeSite()
     found = proof(
@@ -354,7 +376,7 @@ def test_a_site_that_forgets_later_is_found_out() -> None:
     )
     assert all(each.proved for each in found.rounds())
     site.log.clear()
-    assert found.again(patience=0.1).lost == len({event["event_id"] for events in site.posts for event in events})
+    assert found.again().lost == len({event["event_id"] for events in site.posts for event in events})
 
 
 def test_an_outage_without_end_is_wrong() -> None:
@@ -395,9 +417,11 @@ ROUND = Round(3, "kill mongodb", 100, 7, 2.25, 5.5, Differences(lost=1, texts=("
 
 def test_the_table_and_the_data() -> None:
     lines = [report.HEADER, report.row(ROUND), report.total([ROUND, ROUND], Differences(wrong=2))]
-    assert lines[1].split() == ["3", "100", "7", "2.2", "1", "0", "0", "0", "5.5", "kill", "mongodb"]
+    line, below = lines[1].splitlines()
+    assert below.strip() == "event x is lost"
+    assert line.split() == ["3", "100", "7", "2.2", "1", "0", "0", "0", "5.5", "kill", "mongodb"]
     assert lines[2].split() == ["all", "200", "14", "2.2", "2", "0", "0", "2", "11.0"]
-    assert lines[0].index("STRIKES") == lines[1].index("kill")
+    assert lines[0].index("STRIKES") == line.index("kill")
     assert "  event x is lost" in report.verdict([ROUND], ["event x is lost"])
     assert report.verdict([ROUND], []).startswith("proved: 100 events in 1 rounds")
     data = json.loads(json.dumps(report.facts([ROUND], Differences(), ["event x is lost"], 4)))
