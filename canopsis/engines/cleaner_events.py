@@ -45,7 +45,7 @@ def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
     effects.incoming += len(elements)
     received = raw.received
     now = ctx.now if received is None else received
-    ids = _Ids(raw, received, ctx)
+    ids = _Ids(raw, ctx)
     for index, element in enumerate(elements):
         try:
             event = normalise(element, now)
@@ -63,9 +63,9 @@ def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
 class _Ids:
     """Ids for the elements of one message: the same ones when the broker delivers it again."""
 
-    def __init__(self, raw: Raw, received: float | None, ctx: Context) -> None:
+    def __init__(self, raw: Raw, ctx: Context) -> None:
         self._ctx = ctx
-        self._stable = raw.message_id or ("" if received is None else f"{received:.3f}")
+        self._stable = raw.message_id or ("" if raw.stamp is None else str(raw.stamp))
         self._body = raw.body
         self._begun: Any = None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from canopsis.core.entity import partition_of
 from canopsis.core.event import AnyEvent
-from canopsis.runtime.contract import Batch, Context, Effects
+from canopsis.runtime.contract import Batch, Context, Dead, Effects
 from canopsis.store import metrics
 from canopsis.store.operations import Document, Operation
 
@@ -52,7 +52,8 @@ class Perfdata:
         before = (now - QUIET_SECONDS) // HOUR * HOUR
         found = ctx.compactable_metrics(before, COMPACTED_AT_ONCE, self._compacted)
         self._compacted = found[-1]["_id"] if len(found) == COMPACTED_AT_ONCE else None
-        return Effects(write=metrics.compaction(found), more=self._compacted is not None)
+        dead = [_unreadable(document) for document in found if not metrics.is_compactable(document)]
+        return Effects(write=metrics.compaction(found), dead=dead, more=self._compacted is not None)
 
     def forget(self, partitions: frozenset[int] | None) -> None:
         """Forget the series of ``partitions``."""
@@ -73,6 +74,11 @@ class Perfdata:
             known.clear()
         known.update(new)
         return [metrics.name(entity, metric, unit) for (entity, metric), unit in new.items()]
+
+
+def _unreadable(document: Document) -> Dead:
+    body = repr(document).encode("utf-8", "backslashreplace")
+    return Dead(body, "no hour can be made of these stored values", key=repr(document["_id"]))
 
 
 def _raw(event: AnyEvent, now: float) -> Operation:

@@ -11,16 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from canopsis.core.event import AnyEvent, routing_key
-from canopsis.errors import CanopsisError, StoreError, TransportError
+from canopsis.errors import CanopsisError, InputError, StoreError, TransportError
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Effects, Engine, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.letters import letters
+from canopsis.runtime.safe import apply_each
 from canopsis.runtime.selfmetrics import Reading, measured, perf_event, source_event
 from canopsis.runtime.sharing import Instance
-from canopsis.store import leases, write
+from canopsis.store import leases
 from canopsis.store.client import Store
 from canopsis.transport.connection import Connection, connect
 from canopsis.transport.publisher import ConfirmingPublisher
@@ -59,7 +61,12 @@ class Publishing:
             return
         publisher = self._ready()
         for message in messages:
-            publisher.send(message.exchange, message.routing_key, message.body, mandatory=message.exchange == EVENTS)
+            try:
+                publisher.send(
+                    message.exchange, message.routing_key, message.body, mandatory=message.exchange == EVENTS
+                )
+            except InputError as error:
+                _LOG.error("a message of a beat cannot travel: %s", error)
         publisher.flush()
 
     def depth(self, queues: Iterable[str]) -> int:
@@ -129,15 +136,29 @@ class Beats:
             _LOG.warning("the beats' leases end by themselves: %s", error)
 
     def turn(self, now: float) -> None:
-        """Do what is due at ``now`` (seconds, monotonic). Raises CanopsisError: the next turn comes anyway."""
+        """Do what is due at ``now`` (seconds, monotonic). Nothing that fails stops another; its next turn comes."""
         due = [beating for beating in self._beatings if beating.due <= now]
         for beating in due:
             beating.due = now + beating.interval
-        self._tell(due, now)
+        self._guard("the metrics", partial(self._tell, due, now))
         for beating in due:
-            name, holder = beating.engine.name, self._instance.id
-            if leases.take_beat(self._db, name, holder, max(2 * beating.interval, 10.0)):
-                self._beat(beating.engine)
+            self._guard(beating.engine.name, partial(self._take_and_beat, beating))
+
+    def _guard(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except TransportError as error:
+            _LOG.debug("the beat of %s: %s", name, error)
+            self._publishing.close()
+        except CanopsisError as error:
+            _LOG.debug("the beat of %s: %s", name, error)
+        except Exception:  # noqa: BLE001 - a bug in one beat must not end all the others
+            _LOG.exception("the beat of %s failed; the next one comes", name)
+
+    def _take_and_beat(self, beating: Beating) -> None:
+        name, holder = beating.engine.name, self._instance.id
+        if leases.take_beat(self._db, name, holder, max(2 * beating.interval, 10.0)):
+            self._beat(beating.engine)
 
     def _beat(self, engine: Engine) -> None:
         more = True
@@ -149,7 +170,9 @@ class Beats:
 
     def _carry_out(self, name: str, effects: Effects, now: float) -> None:
         dead = letters([(name, dead) for dead in effects.dead], now)
-        write.apply(self._db, effects.write | dead)
+        # What is deleted has its letter first.
+        bad = apply_each(self._db, dead | effects.write)
+        apply_each(self._db, letters(bad, now))
         self._publishing.publish(effects.publish)
 
     def _tell(self, due: Sequence[Beating], now: float) -> None:
@@ -168,16 +191,8 @@ class Beats:
 
     def _keep(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._publishing.idle()
-                self.turn(time.monotonic())
-            except TransportError as error:
-                _LOG.debug("beat: %s", error)
-                self._publishing.close()
-            except CanopsisError as error:
-                _LOG.debug("beat: %s", error)
-            except Exception:  # noqa: BLE001 - a bug in one beat must not end all the others
-                _LOG.exception("a beat failed; the next one comes")
+            self._guard("nobody", self._publishing.idle)
+            self.turn(time.monotonic())
             self._stop.wait(min(1.0, *(beating.interval for beating in self._beatings)))
         # Here, not at the end alone: a turn that the end did not wait for may take a lease after it.
         self._release()

@@ -22,8 +22,8 @@ from canopsis.store.operations import Document, Writes, no_writes
 class Raw(Protocol):
     """A message as it came: nothing decoded, nothing trusted. The transport's ``Delivery`` is one.
 
-    ``received`` is the broker's time of receipt in seconds (stable over redelivery), or None when
-    the broker does not stamp messages.
+    ``received`` is the broker's time of receipt in seconds, or None when the broker does not stamp
+    messages or its clock cannot be right. ``stamp`` is its mark as it stands: stable over redelivery.
     """
 
     @property
@@ -40,6 +40,8 @@ class Raw(Protocol):
     def headers(self) -> Mapping[str, object]: ...
     @property
     def received(self) -> float | None: ...
+    @property
+    def stamp(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Message:
     message_id: str = ""
     headers: Mapping[str, object] = field(default_factory=dict)
     received: float | None = None
+    stamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Dead:
     @classmethod
     def of(cls, raw: Raw, reason: str, at: str = "", *, body: bytes | None = None, index: int = 0) -> Dead:
         """Return the dead letter of ``raw``, or of its element ``index`` when ``body`` is given."""
-        stable = raw.message_id or ("" if raw.received is None else str(raw.received))
+        stable = raw.message_id or ("" if raw.stamp is None else str(raw.stamp))
         return cls(raw.body if body is None else body, reason, at, f"{stable}/{index}" if stable else "", raw)
 
 

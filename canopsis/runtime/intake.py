@@ -79,6 +79,10 @@ class Intake:
         """How many partitions the instances of this process share; 0 when it reads no partitioned queue."""
         return self._partitions if self._partitioned else 0
 
+    def engine_of(self, queue: str) -> str:
+        """Return the engine that reads ``queue``."""
+        return self._engine_of.get(queue, queue)
+
     def queues(self, engine: str, partitions: Iterable[int]) -> list[str]:
         """Return the queues of ``engine`` that a holder of ``partitions`` reads."""
         if engine in self._raw:

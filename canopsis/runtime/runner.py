@@ -11,19 +11,22 @@ from collections.abc import Callable, Sequence
 from canopsis.errors import Fenced, StoreError, TransportError
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Registry
-from canopsis.runtime.counters import Counters
+from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.health import Health
 from canopsis.runtime.intake import Intake, Taken
-from canopsis.runtime.letters import letters
+from canopsis.runtime.letters import letters, minimal
 from canopsis.runtime.outbox import Outbox
 from canopsis.runtime.pipeline import Outcome, Pipeline
 from canopsis.runtime.safe import SafeStore
 from canopsis.runtime.settings import ProcessSettings
 from canopsis.runtime.sharing import Lease
+from canopsis.runtime.trials import MOST_DEATHS, end_all, groups, is_suspect, key_of
+from canopsis.store import dead_letters, trials
 from canopsis.store.client import Store
 from canopsis.transport.connection import Connection, connect_for_ever
 from canopsis.transport.consumer import Consumer, Delivery
 from canopsis.transport.publisher import ConfirmingPublisher
+from canopsis.transport.stamps import stamps
 from canopsis.transport.topology import declare
 
 _LOG = logging.getLogger(__name__)
@@ -122,6 +125,34 @@ class Runner:
                 return None
         return outcome
 
+    def put_aside(self, delivery: Delivery, reason: str, alive: Callable[[], object]) -> bool:
+        """Make a dead letter of a message that cannot be handled at all; False when ``stop`` came first."""
+        engine = self.intake.engine_of(delivery.queue)
+        _LOG.error("a message of %s is put aside: %s", delivery.queue, reason)
+        self._pipeline.forget(None)
+        letter = minimal(engine, delivery.body, reason, time.time(), (delivery.exchange, delivery.routing_key))
+        if self._store.write({dead_letters.COLLECTION: [letter]}, alive) is None:
+            return False
+        self._counters.add({engine: Tally(1, 0, 0, 1)})
+        return True
+
+    def begin_trial(self, key: str, alive: Callable[[], object]) -> int | None:
+        """Mark a message that is handled alone; return how many processes died of it, None when ``stop`` came first."""
+        while True:
+            try:
+                return trials.begin(self._db, key)
+            except StoreError as error:
+                if not self._store.wait(error, alive):
+                    return None
+
+    def end_trial(self, key: str) -> None:
+        """Take the mark away: whatever came of the message, nobody died."""
+        end_all(self._db, (key,))
+
+    def forget(self) -> None:
+        """Have the engines forget everything: what they did last is not known to be written."""
+        self._pipeline.forget(None)
+
     def fenced(self, error: Fenced) -> None:
         """Forget everything: another instance has a partition that this one took for its own."""
         self._fences += 1
@@ -161,7 +192,7 @@ class Runner:
         chain = self._settings.chain
         declare(connection, chain.topology(self._registry))
         outbox = Outbox(ConfirmingPublisher(connection), self._registry, chain.partitions)
-        return outbox, Consumer(connection)
+        return outbox, Consumer(connection, stamped=stamps(connection.version, self._settings.amqp))
 
     def running(self) -> None:
         """Note that events flow."""
@@ -191,16 +222,56 @@ class _Session:
         self._consumer.close()
 
     def _batch(self, deliveries: Sequence[Delivery]) -> None:
-        taken = self._runner.intake.take(deliveries)
+        for group in groups(deliveries):
+            if not (self._trial(group[0]) if is_suspect(group[0]) else self._handle(group)):
+                return
+
+    def _trial(self, delivery: Delivery) -> bool:
+        """Handle a message that did not come through before, alone and marked; see ``_handle``."""
+        key = key_of(delivery)
+        deaths = self._runner.begin_trial(key, self._alive)
+        if deaths is None:
+            return False
         try:
+            if deaths < MOST_DEATHS:
+                return self._handle([delivery])
+            return self._put_aside(delivery, f"whoever takes it dies: {deaths} processes ended with it alone in hand")
+        finally:
+            # Not reached by a process that dies.
+            self._runner.end_trial(key)
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> bool:
+        """Do all that follows from ``deliveries``; False when those after them are not to be handled now."""
+        try:
+            taken = self._runner.intake.take(deliveries)
             outcome = self._runner.handle(taken, self._outbox, self._alive)
         except Fenced as error:
             self._runner.fenced(error)
             self._consumer.give_back()
-            return
-        if outcome is not None:
-            self._consumer.ack(deliveries)
-            self._runner.done(len(deliveries), taken, outcome)
+            return False
+        except (TransportError, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a message holds, it must not stop the chain
+            return self._find_poison(deliveries, error)
+        if outcome is None:
+            return False
+        self._consumer.ack(deliveries)
+        self._runner.done(len(deliveries), taken, outcome)
+        return True
+
+    def _find_poison(self, deliveries: Sequence[Delivery], error: Exception) -> bool:
+        """Handle the halves of what failed one after the other; a message that fails alone is put aside."""
+        self._runner.forget()
+        if len(deliveries) == 1:
+            return self._put_aside(deliveries[0], f"it cannot be handled: {type(error).__name__}: {error}")
+        middle = len(deliveries) // 2
+        return self._handle(deliveries[:middle]) and self._handle(deliveries[middle:])
+
+    def _put_aside(self, delivery: Delivery, reason: str) -> bool:
+        done = self._runner.put_aside(delivery, reason, self._alive)
+        if done:
+            self._consumer.ack([delivery])
+        return done
 
     def _alive(self) -> None:
         self._connection.serve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent import futures
 from functools import partial
@@ -13,6 +14,7 @@ import msgspec
 from canopsis.errors import Fenced, InputError, StoreError
 from canopsis.runtime.contract import Dead
 from canopsis.runtime.health import Health
+from canopsis.runtime.letters import reduced
 from canopsis.store import alarms, client, dead_letters, write
 from canopsis.store.client import Store
 from canopsis.store.operations import Delete, Document, Insert, Operation, Writes
@@ -43,7 +45,7 @@ class SafeStore:
         while True:
             try:
                 problem = problem or _refusal(partial(self._all, left))
-                return self._one_by_one(left, problem) if problem else []
+                return one_by_one(self._db, left, problem) if problem else []
             except Fenced:
                 raise
             except StoreError as error:
@@ -87,27 +89,47 @@ class SafeStore:
         for other in others:
             other.result()
 
-    def _one_by_one(self, writes: Writes, why: str) -> list[tuple[str, Dead]]:
-        _LOG.warning("one of the documents cannot be written: %s", why)
-        bad = []
-        for collection, operations in writes.items():
-            for operation in operations:
-                problem = self._problem(collection, operation)
-                if problem and collection == dead_letters.COLLECTION:
-                    # Made to fit: the server refuses everything, and nothing may be acknowledged.
-                    raise StoreError(f"dead letters cannot be written: {problem}")
-                if problem:
-                    bad.append((collection, _dead_document(operation, problem)))
-        return bad
 
-    def _problem(self, collection: str, operation: Operation) -> str:
-        """Return why ``operation`` cannot be written, or an empty text. Raises Fenced, StoreError."""
-        if isinstance(operation, Insert):
-            try:
-                write.check_encodable(operation.document)
-            except InputError as error:
-                return str(error)
-        return _refusal(partial(write.apply, self._db, {collection: [operation]}))
+def apply_each(db: Store, writes: Writes) -> list[tuple[str, Dead]]:
+    """Do all ``writes``; return the documents that the database cannot hold, as dead letters.
+
+    Raises Fenced, StoreError.
+    """
+    problem = _refusal(partial(write.apply, db, writes))
+    return one_by_one(db, writes, problem) if problem else []
+
+
+def one_by_one(db: Store, writes: Writes, why: str) -> list[tuple[str, Dead]]:
+    """Do ``writes``, each by itself; return those that cannot be done. Raises Fenced, StoreError."""
+    _LOG.warning("one of the documents cannot be written: %s", why)
+    bad = []
+    for collection, operations in writes.items():
+        for operation in operations:
+            problem = _problem(db, collection, operation)
+            if problem and collection == dead_letters.COLLECTION:
+                _write_least(db, operation, problem)
+            elif problem:
+                bad.append((collection, _dead_document(operation, problem)))
+    return bad
+
+
+def _write_least(db: Store, letter: Operation, why: str) -> None:
+    """Write the least of a dead letter. Raises StoreError."""
+    _LOG.warning("a dead letter is kept without its headers: %s", why)
+    problem = _problem(db, dead_letters.COLLECTION, reduced(letter, why, time.time()))
+    if problem:
+        # Made to fit: the server refuses everything, and nothing may be acknowledged.
+        raise StoreError(f"dead letters cannot be written: {problem}")
+
+
+def _problem(db: Store, collection: str, operation: Operation) -> str:
+    """Return why ``operation`` cannot be written, or an empty text. Raises Fenced, StoreError."""
+    if isinstance(operation, Insert):
+        try:
+            write.check_encodable(operation.document)
+        except InputError as error:
+            return str(error)
+    return _refusal(partial(write.apply, db, {collection: [operation]}))
 
 
 def _refusal(work: Callable[[], object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,8 @@ from canopsis.store.operations import Document
 from canopsis.store.query import Condition, Listing, Page, Paging, fetch, given, search, window
 
 COLLECTION = "alarms"
+
+_LOG = logging.getLogger(__name__)
 
 INDEXES = (
     IndexModel([("entity_id", ASCENDING)], name="one_open", unique=True, partialFilterExpression={"open": True}),
@@ -113,13 +116,25 @@ def latest(db: Store, entity_ids: Sequence[str]) -> dict[str, Alarm]:
 
 
 def due_alarms(db: Store, resolve_before: float, cancelled_before: float, limit: int = 1000) -> list[Alarm]:
-    """Return open alarms to resolve: OK ones last updated before ``resolve_before``, cancelled ones likewise."""
+    """Return open alarms to resolve: OK ones last updated before ``resolve_before``, cancelled ones likewise.
+
+    A document that is no alarm is left where it is, and named in the log: the others go on.
+    """
     due = [
         {"open": True, "state": 0, "updated": {"$lt": resolve_before}},
         {"open": True, "status": _CANCELLED, "updated": {"$lt": cancelled_before}},
     ]
     with store_errors("reading alarms"):
-        return [msgspec.convert(found, Alarm) for found in db[COLLECTION].find({"$or": due}).limit(limit)]
+        found = list(db[COLLECTION].find({"$or": due}).limit(limit))
+    return [alarm for alarm in map(_readable, found) if alarm is not None]
+
+
+def _readable(document: Document) -> Alarm | None:
+    try:
+        return msgspec.convert(document, Alarm)
+    except msgspec.ValidationError as error:
+        _LOG.error("the alarm %s is not resolved, for it cannot be read: %s", document.get("_id"), error)
+        return None
 
 
 def count_open(db: Store) -> dict[int, int]:

@@ -26,6 +26,9 @@ RAW, HOURLY, NAMES = "metrics", "metrics_hourly", "metric_names"
 _NAMES_LIST = Listing(NAMES, {"_id": "_id"}, "_id", ("_id",))
 
 HOUR_MS = 3_600_000
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_800_000
+"""What a date can be: the years 1 to 9999."""
+
 MAX_POINTS = 20_000
 """Points of one answer."""
 
@@ -77,20 +80,34 @@ def name(entity_id: str, metric: str, unit: str | None = None) -> Insert:
 
 
 def compaction(documents: Iterable[Document]) -> Writes:
-    """Return the writes that turn raw documents into hourly ones; doing them twice changes nothing."""
+    """Return the writes that turn raw documents into hourly ones; doing them twice changes nothing.
+
+    Those of which no hour can be made (``is_compactable``) are deleted only.
+    """
     hours: dict[tuple[str, str, int], dict[str, float]] = {}
     deletes: list[Operation] = []
     for document in documents:
         key = document["_id"]
+        deletes.append(Delete(key))
+        if not is_compactable(document):
+            continue
         offset = key["t"] % HOUR_MS
         for metric, value in document["v"].items():
             hours.setdefault((key["e"], metric, key["t"] - offset), {})[f"p.{offset}"] = value
-        deletes.append(Delete(key))
     upserts: list[Operation] = [
         Upsert({"e": entity, "m": metric, "h": hour}, {"$set": {**points, "at": _date(hour)}})
         for (entity, metric, hour), points in hours.items()
     ]
     return {HOURLY: upserts, RAW: deletes} if deletes else {}
+
+
+def is_compactable(document: Document) -> bool:
+    """Tell whether a raw document says of which entity, when and what."""
+    key, values = document["_id"], document.get("v")
+    if not isinstance(key, dict) or not isinstance(values, dict) or not isinstance(key.get("e"), str):
+        return False
+    moment = key.get("t")
+    return isinstance(moment, int) and _FIRST_MS <= moment < _LAST_MS
 
 
 def compactable(db: Store, before: float, limit: int, after: Document | None = None) -> list[Document]:

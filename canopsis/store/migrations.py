@@ -12,7 +12,18 @@ from typing import Any
 from pymongo import ASCENDING, IndexModel
 
 from canopsis.errors import SiteError, StoreError
-from canopsis.store import alarms, dead_letters, entities, events, filter_rules, leases, metrics, sessions, users
+from canopsis.store import (
+    alarms,
+    dead_letters,
+    entities,
+    events,
+    filter_rules,
+    leases,
+    metrics,
+    sessions,
+    trials,
+    users,
+)
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
 from canopsis.store.settings import Retention
@@ -33,6 +44,7 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     sessions.COLLECTION: sessions.INDEXES,
     leases.COLLECTION: leases.INDEXES,
     filter_rules.COLLECTION: filter_rules.INDEXES,
+    trials.COLLECTION: trials.INDEXES,
     metrics.RAW: (),
     metrics.HOURLY: (),
     metrics.NAMES: (),

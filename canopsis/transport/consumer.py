@@ -27,10 +27,12 @@ class Consumer:
 
     Each queue has a channel of its own, because one acknowledge covers all lower tags of a
     channel. ``prefetch`` is the most messages of a queue under way: what a crash gives back.
+    ``stamped`` says that the broker writes its own time on messages (``stamps.stamps``).
     """
 
-    def __init__(self, connection: Connection, prefetch: int = 200) -> None:
+    def __init__(self, connection: Connection, prefetch: int = 200, *, stamped: bool = False) -> None:
         self._connection = connection
+        self._stamped = stamped
         self._sinks = connection.wire.deliver_sinks
         self._prefetch = prefetch
         self._subscriptions: dict[str, _Subscription] = {}
@@ -119,6 +121,7 @@ class Consumer:
         def take(delivery: Delivery) -> None:
             delivery.queue = subscription.queue
             delivery.subscription = subscription
+            delivery.stamped = self._stamped
             self._ready.append(delivery)
 
         queue, channel = subscription.queue, subscription.channel

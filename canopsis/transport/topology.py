@@ -92,8 +92,10 @@ def queue_arguments(queue: Queue, version: tuple[int, ...], queue_type: str = "q
     arguments["x-dead-letter-exchange"] = DEAD
     if quorum:
         arguments["x-delivery-limit"] = DELIVERY_LIMIT
-    if quorum and version >= (3, 10):
-        # Else a dead letter is published without a confirm, and may be lost on its way.
+    if quorum and version >= ((4, 0) if queue.binding else (3, 10)):
+        # Else a dead letter is published without a confirm, and may be lost on its way. But what comes
+        # from outside may expire and carry an ``x-death`` of the sender's making, and before 4.0 one
+        # such message ends the dead-lettering of all queues of its node.
         arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     return arguments
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import select
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import pyamqp
 
 from canopsis.transport.names import addresses
+from canopsis.transport.table import UNREADABLE, read_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +34,15 @@ AckSink = Callable[[int, bool], None]
 
 Wire = Any
 """py-amqp's connection; it has no types."""
+
+STAMP = "timestamp_in_ms"
+"""The header in which a broker that stamps messages says when it took them."""
+
+OLDEST = 30 * 86400.0
+"""Seconds that a message may have waited: an older stamp is a clock that was wrong."""
+
+AHEAD = 60.0
+"""Seconds that the broker's clock may be ahead of ours."""
 
 _CHUNK = 1 << 16
 _FRAME = Struct(">BHI")
@@ -52,8 +63,8 @@ _PERSISTENT = b"\x02"
 class Delivery:
     """A message as it came, and the tag that acknowledges it.
 
-    ``received`` is when the broker took it, in seconds since the epoch (header
-    ``timestamp_in_ms``), the same at each redelivery; None where the broker does not stamp.
+    Nothing that a sender wrote makes reading it raise. ``stamped`` says that the broker itself writes
+    the header ``timestamp_in_ms``: else it is the sender's word, and not believed.
     """
 
     __slots__ = (
@@ -64,6 +75,7 @@ class Delivery:
         "queue",
         "redelivered",
         "routing_key",
+        "stamped",
         "subscription",
         "tag",
     )
@@ -75,6 +87,7 @@ class Delivery:
         self.routing_key = routing_key
         self.queue = ""
         self.subscription: object = None
+        self.stamped = False
         self.body = b""
         self._header = header
         self._properties: tuple[str, str, Mapping[str, object]] | None = None
@@ -95,10 +108,30 @@ class Delivery:
         return self._parsed()[2]
 
     @property
+    def stamp(self) -> int | None:
+        """The broker's mark, the same at each redelivery; None where the broker does not stamp."""
+        stamp = self.headers.get(STAMP) if self.stamped else None
+        return stamp if isinstance(stamp, int) else None
+
+    @property
     def received(self) -> float | None:
-        """When the broker took the message, in seconds since the epoch."""
-        stamp = self.headers.get("timestamp_in_ms")
-        return stamp / 1000 if isinstance(stamp, int) else None
+        """When the broker took the message, in seconds since the epoch.
+
+        None where it does not stamp, and when its clock cannot be right: the time of receipt is now then.
+        """
+        stamp = self.stamp
+        if stamp is None:
+            return None
+        moment = stamp / 1000
+        return moment if -OLDEST <= moment - time.time() <= AHEAD else None
+
+    @property
+    def deliveries(self) -> int | None:
+        """How many times it was delivered before; None when the broker only says that it was."""
+        if not self.redelivered:
+            return 0
+        counts = [self.headers.get(name) for name in ("x-delivery-count", "x-acquired-count")]
+        return max((count for count in counts if isinstance(count, int)), default=None)
 
     def _parsed(self) -> tuple[str, str, Mapping[str, object]]:
         # Between processes nobody looks at properties: they are read when asked for.
@@ -108,7 +141,14 @@ class Delivery:
 
 
 def read_properties(header: bytes) -> tuple[str, str, Mapping[str, object]]:
-    """Return content type, message id and headers from the payload of a content header frame."""
+    """Return content type, message id and headers from the payload of a content header frame. Raises nothing."""
+    try:
+        return _read_properties(header)
+    except (IndexError, struct.error):
+        return "", "", {UNREADABLE: f"{len(header)} bytes that are no properties: {header[:64]!r}"}
+
+
+def _read_properties(header: bytes) -> tuple[str, str, Mapping[str, object]]:
     flags = _HEADER.unpack_from(header)[3]
     at = _HEADER.size
     content_type = message_id = ""
@@ -118,8 +158,7 @@ def read_properties(header: bytes) -> tuple[str, str, Mapping[str, object]]:
     if flags & _ENCODING:
         at += 1 + header[at]
     if flags & _HEADERS:
-        values, at = serialization.loads("F", header, at)
-        headers = values[0]
+        headers, at = read_table(header, at)
     at += bool(flags & _MODE) + bool(flags & _PRIORITY)
     for flag in (_CORRELATION, _REPLY_TO, _EXPIRATION):
         if flags & flag:

@@ -11,9 +11,9 @@ import pytest
 
 from canopsis.core.event import AnyEvent, Check
 from canopsis.errors import StoreError
-from canopsis.runtime import beat, safe
+from canopsis.runtime import safe
 from canopsis.runtime.contract import Batch, Context, Effects, EngineKind, Input, Message, Outgoing, Registry
-from canopsis.store.operations import Writes
+from canopsis.store.operations import Insert, Writes
 from canopsis.transport.consumer import Delivery
 
 NOW = 1_700_000_000.0
@@ -131,13 +131,20 @@ class Servers:
 
     def fail(self, write: FakeWrite) -> None:
         self.write = write
-        for module in (safe, beat):
-            self._patch.setattr(module.write, "apply", write.apply)
+        self._patch.setattr(safe.write, "apply", write.apply)
 
     def _ping(self, _db: object) -> None:
         self.pings += 1
         if self.pings <= self.absent:
             raise StoreError("still away")
+
+
+def as_stored(operation: Any) -> dict[str, Any]:
+    """Return the document that a new letter becomes."""
+    if isinstance(operation, Insert):
+        return operation.document
+    change = operation.change
+    return {"_id": operation.id, **change["$setOnInsert"], **change["$inc"], **change["$min"], **change["$max"]}
 
 
 def check(component: str, **fields: Any) -> AnyEvent:

@@ -163,7 +163,7 @@ class TestBeats:
         assert (values["cps_queue_depth"], values["cps_in"]) == (7, 10)
         assert engine.beaten == 1
         assert leases.said == [("alarm", WHO.id, 120.0)]
-        assert servers.write.tries == 1
+        assert servers.write.tries == 2, "what the beat wants, and what of it could not be written"
 
     def test_what_was_counted_of_a_source_is_told_once_and_again_when_it_changes(self) -> None:
         publishing, engine = FakePublishing(), FakeEngine("alarm")
@@ -194,14 +194,13 @@ class TestBeats:
         away = FakePublishing()
         away.publish = _refuse  # type: ignore[method-assign, assignment]
         made._publishing = away  # type: ignore[assignment]
-        with pytest.raises(TransportError):
-            made.turn(now)
+        made.turn(now)
         publishing = FakePublishing()
         made._publishing = publishing  # type: ignore[assignment]
         made.turn(now + 60)
         assert [decode(message.body)[0]["resource"] for message in publishing.published][-1:] == ["source nagios/n1"]
 
-    def test_nothing_before_it_is_due(self, servers: Servers) -> None:
+    def test_nothing_before_it_is_due(self) -> None:
         publishing, engine = FakePublishing(), FakeEngine("alarm")
         made = beats(publishing, engine)
         now = time.monotonic() + 100
@@ -210,7 +209,6 @@ class TestBeats:
         assert engine.beaten == 1
         made.turn(now + 60)
         assert engine.beaten == 2
-        assert servers.write.tries == 2
 
     def test_one_instance_at_a_time_is_beaten_but_each_tells_its_metrics(
         self, servers: Servers, leases: FakeLeases
@@ -227,8 +225,8 @@ class TestBeats:
         engine = FakeEngine("alarm", beats=[Effects(write=dict(WRITES), publish=[sent], dead=[Dead(b"x", "r")])])
         publishing = FakePublishing()
         beats(publishing, engine).turn(time.monotonic() + 100)
-        (written,) = servers.write.applied
-        assert set(written) == {"things", "dead_letters"}
+        written = servers.write.applied[0]
+        assert list(written) == ["dead_letters", "things"], "the letter first: it may be of what is deleted"
         assert publishing.published[-1] == sent
 
     def test_a_beat_with_more_to_do_is_asked_again_at_once(self) -> None:
@@ -250,7 +248,7 @@ class TestBeats:
         made.start()
         assert second.wait(20)
         made.end()
-        assert "a beat failed" in caplog.text
+        assert "the beat of alarm failed" in caplog.text
 
     def test_a_lease_taken_later_than_the_end_is_given_back(
         self, leases: FakeLeases, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ import bson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime_fakes import NOW, FakePublisher, check, delivery, message, registry_of
+from runtime_fakes import NOW, FakePublisher, as_stored, check, delivery, message, registry_of
 
 from canopsis.core.entity import partition_of
 from canopsis.core.event import decode, decode_batch, normalise
@@ -116,8 +116,8 @@ class TestSourceCounts:
 
 class TestLetters:
     def one(self, dead: Dead, engine: str = "cleaner_events") -> dict[str, Any]:
-        (insert,) = letters.letters([(engine, dead)], NOW)["dead_letters"]
-        document: dict[str, Any] = insert.document  # type: ignore[union-attr]
+        (operation,) = letters.letters([(engine, dead)], NOW)["dead_letters"]
+        document = as_stored(operation)
         assert bson.encode(document)
         return document
 

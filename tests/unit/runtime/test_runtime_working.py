@@ -21,6 +21,7 @@ from runtime_fakes import (
     check,
     delivery,
     forward,
+    message,
     registry_of,
 )
 
@@ -32,6 +33,7 @@ from canopsis.runtime.contract import Batch, Context, Dead, Effects, encode
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.health import Health
 from canopsis.runtime.intake import Taken
+from canopsis.runtime.letters import letters
 from canopsis.runtime.outbox import Outbox
 from canopsis.runtime.pipeline import Pipeline, Stage
 from canopsis.runtime.runner import Runner
@@ -176,12 +178,26 @@ class TestSafeStore:
         assert bad[0][1].body
 
     def test_a_dead_letter_that_is_refused_is_waited_for(self, servers: Servers) -> None:
-        refusals = [OSError("no space left")] * 4
+        refusals = [OSError("no space left")] * 5
         servers.write.refuse = lambda _op: refusals.pop() if refusals else None
         letter: Writes = {"dead_letters": [Insert({"_id": 1, "reason": "r"})]}
         assert safe_store().write(letter, nothing) == []
         assert servers.write.applied == [letter]
-        assert servers.pings == 3
+        assert servers.pings == 2
+
+    def test_a1_a_dead_letter_that_the_database_cannot_hold_is_kept_without_its_headers(self, servers: Servers) -> None:
+        def refuse(operation: Any) -> Exception | None:
+            document = getattr(operation, "document", None) or operation.change["$setOnInsert"]
+            return ValueError("no such header") if document.get("headers") else None
+
+        servers.write.refuse = refuse
+        raw = message(b"body", headers={"a": 1})
+        for dead in (Dead.of(raw, "bad", "state"), Dead.of(raw, "a bug")):
+            assert safe_store().write(letters([("alarm", dead)], NOW), nothing) == []
+            least = servers.write.applied[-1]["dead_letters"][0].document  # type: ignore[union-attr]
+            assert (least["body"], least["engine"], least["exchange"]) == (b"body", "alarm", "canopsis.events")
+            assert dead.reason in least["reason"]
+        assert servers.pings == 0
 
     def test_losing_the_database_in_the_middle_begins_again(self, servers: Servers) -> None:
         failures = iter([StoreError("away")])
