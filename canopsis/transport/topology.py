@@ -25,6 +25,13 @@ DELIVERY_LIMIT = 200
 when a database is away for days, since each lost connection counts; without a limit one message
 that kills its engine stops a partition for ever."""
 
+DEATHS_CHECKED = (4, 0)
+"""The first broker that looks at a sender's ``x-death`` when it takes the message. Earlier ones look
+when the message expires, and a forged one then ends the queue's leader, or the worker that
+dead-letters for all queues of its node and never comes back. So queues that take messages from
+outside have no dead-letter exchange there: what its sender let expire is gone, and what kills its
+reader is put aside by the next one."""
+
 RAW_BINDINGS: Mapping[str, tuple[str, str]] = {
     "cleaner_events": (EVENTS, "#"),
     "collectdgw": (COLLECTD, "collectd"),
@@ -89,13 +96,13 @@ def queue_arguments(queue: Queue, version: tuple[int, ...], queue_type: str = "q
     if queue.binding and queue.binding[0] == DEAD:
         # The last stop: nothing may drop from here.
         return arguments | ({"x-delivery-limit": -1} if quorum and version >= (4, 0) else {})
+    if quorum and queue.binding and version < DEATHS_CHECKED:
+        return arguments
     arguments["x-dead-letter-exchange"] = DEAD
     if quorum:
         arguments["x-delivery-limit"] = DELIVERY_LIMIT
-    if quorum and version >= ((4, 0) if queue.binding else (3, 10)):
-        # Else a dead letter is published without a confirm, and may be lost on its way. But what comes
-        # from outside may expire and carry an ``x-death`` of the sender's making, and before 4.0 one
-        # such message ends the dead-lettering of all queues of its node.
+    if quorum and version >= (3, 10):
+        # Else a dead letter is published without a confirm, and may be lost on its way.
         arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     return arguments
 

@@ -42,11 +42,12 @@ class EngineProcess:
 
     settings: ProcessSettings
     log: Path
+    program: Path = PROGRAM
     popen: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start it and do not wait."""
-        command = [sys.executable, str(PROGRAM), msgspec.json.encode(self.settings).decode()]
+        command = [sys.executable, str(self.program), msgspec.json.encode(self.settings).decode()]
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", "PYTHONUNBUFFERED": "1"}
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -86,11 +87,11 @@ class Chain:
     settings: ChainSettings = field(default_factory=default_chain)
     processes: dict[str, EngineProcess] = field(default_factory=dict)
 
-    def add(self, process: str, instance: int = 1) -> EngineProcess:
+    def add(self, process: str, instance: int = 1, program: Path = PROGRAM) -> EngineProcess:
         """Start one process of the chain."""
         name = process if instance == 1 else f"{process}-{instance}"
         told = ProcessSettings(process, self.settings, self.amqp, self.store, instance)
-        self.processes[name] = EngineProcess(told, self.folder / f"engine-{name}.log")
+        self.processes[name] = EngineProcess(told, self.folder / f"engine-{name}.log", program)
         self.processes[name].start()
         return self.processes[name]
 

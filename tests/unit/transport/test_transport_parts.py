@@ -123,6 +123,14 @@ def test_dead_letters_are_confirmed_since_3_10() -> None:
     assert (arguments["x-dead-letter-strategy"], arguments["x-overflow"]) == ("at-least-once", "reject-publish")
 
 
+@pytest.mark.parametrize("door", [Queue("q", binding=("canopsis.events", "#")), Queue("q", binding=("amq.topic", "x"))])
+def test_a3_no_forged_death_reaches_a_broker_that_dies_of_it(door: Queue) -> None:
+    for version in ((3, 8, 0), (3, 10, 8), (3, 13, 7)):
+        assert queue_arguments(door, version) == {"x-queue-type": "quorum"}
+    assert queue_arguments(door, (4, 0, 5))["x-dead-letter-strategy"] == "at-least-once"
+    assert queue_arguments(door, (4, 0, 5))["x-delivery-limit"] == topology.DELIVERY_LIMIT
+
+
 def test_nothing_drops_from_the_last_stop() -> None:
     assert queue_arguments(LAST, (3, 10, 8)) == {"x-queue-type": "quorum"}
     assert queue_arguments(LAST, (4, 0, 5))["x-delivery-limit"] == -1

@@ -1,0 +1,34 @@
+"""An engine process that ends without a word at a message that says so: memory, a fault in a library."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from canopsis.engines.cleaner_events import CleanerEvents
+from canopsis.engines.registry import REGISTRY
+from canopsis.runtime import process
+from canopsis.runtime.contract import Batch, Context, Effects, EngineKind
+from canopsis.runtime.settings import ProcessSettings
+
+
+class Mortal(CleanerEvents):
+    """Ends its process for ``KILLER``."""
+
+    def process(self, batch: Batch, ctx: Context) -> Effects:
+        if any(b"KILLER" in raw.body for raw in batch.raw):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().process(batch, ctx)
+
+
+def make(_options: Mapping[str, object], _partitions: int) -> Mortal:
+    return Mortal()
+
+
+if __name__ == "__main__":
+    registry = {**REGISTRY, "cleaner_events": EngineKind("raw", make)}
+    sys.exit(process.main(msgspec.json.decode(sys.argv[1], type=ProcessSettings), registry))
