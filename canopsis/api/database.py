@@ -85,9 +85,13 @@ class MongoDatabase:
         """Return a dead letter."""
         return self._ask(lambda db: dead_letters.get(db, letter_id))
 
-    def mark_replayed(self, letter_id: object, user: str) -> bool:
+    def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:
         """Note that a dead letter was replayed."""
-        return self._ask(lambda db: dead_letters.mark_replayed(db, letter_id, user))
+        return self._ask(lambda db: dead_letters.mark_replayed(db, letter, user, mended))
+
+    def mark_discarded(self, letter_id: object, user: str, comment: str) -> bool:
+        """Note that a dead letter needs nothing more."""
+        return self._ask(lambda db: dead_letters.mark_discarded(db, letter_id, user, comment))
 
     def instances(self) -> list[Document]:
         """Return every instance of an engine process that has not withdrawn, with its ``age``."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response
 
 from canopsis.api import parameters
+from canopsis.api.body import Text, object_of, read_texts
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.listing import query_of
 from canopsis.api.ports import Message
@@ -15,12 +17,18 @@ from canopsis.api.responses import one, page_of
 from canopsis.errors import RequestError
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.operations import Document
-from canopsis.transport.topology import EVENTS
+from canopsis.transport.topology import ALERTS, COLLECTD, DEAD, EVENTS
 
 resource = Resource("dead_letters", service="dead_letters")
 
 SORTABLE = ("received", "engine", "reason")
 _ID = {"letter_id": "Id of the dead letter."}
+_HEADER_BYTES = 1 << 16
+"""Bytes of headers: they stand in one frame."""
+
+_SHORT_BYTES = 255
+_MENDED = {"body": Text("What is published in place of the original bytes.", default="", limit=1 << 20)}
+_COMMENT = {"comment": Text("Why nothing more is to be done.", default="")}
 _NONE = {404: "There is no such dead letter."}
 
 
@@ -31,6 +39,7 @@ _NONE = {404: "There is no such dead letter."}
         parameters.text("engine", "Only letters of this engine."),
         parameters.text("field", "Only letters refused for this field."),
         parameters.flag("replayed", "Only letters that were, or were not, replayed."),
+        parameters.flag("discarded", "Only letters that were, or were not, discarded."),
         parameters.text("search", "Words that all stand in the reason.", limit=200),
         parameters.moment("from", "Only letters received not before this."),
         parameters.moment("to", "Only letters received before this."),
@@ -54,26 +63,44 @@ def show(call: Call) -> Response:
 
 @resource.post(
     "/dead-letters/<letter_id>/replay",
-    "Publish the original bytes again, where they came in.",
+    "Publish the original bytes, or mended ones, again.",
     role="admin",
     segments=_ID,
+    body=object_of(_MENDED, optional=True),
     answers=_NONE
     | {
         202: "The broker has the message.",
-        409: "Only a part of its body was kept.",
+        409: "Only a part of its body was kept, or it is no event.",
         503: "The broker or the database does not answer.",
     },
 )
 def replay(call: Call) -> Response:
     """Publish a dead letter again."""
     letter = _find(call)
-    if "cut_from_bytes" in letter:
+    mended = read_texts(call.content, _MENDED)["body"].encode()
+    if "cut_from_bytes" in letter and not mended:
         raise RequestError(
-            409, f"of {letter['cut_from_bytes']} bytes only the first are kept: nothing to publish again"
+            409, f"of {letter['cut_from_bytes']} bytes only the first are kept: nothing to publish again; send a body"
         )
-    call.backend.broker.publish([_message(letter)])
-    call.backend.records.mark_replayed(letter["_id"], call.user)
+    call.backend.broker.publish([message_of(letter, mended)])
+    call.backend.records.mark_replayed(letter, call.user, bool(mended))
     return one({"_id": letter["_id"], "status": "accepted"}, status=202)
+
+
+@resource.post(
+    "/dead-letters/<letter_id>/discard",
+    "Say that a dead letter needs nothing more.",
+    role="admin",
+    segments=_ID,
+    body=object_of(_COMMENT, optional=True),
+    answers=_NONE | {503: "The database does not answer."},
+)
+def discard(call: Call) -> Response:
+    """Mark a dead letter: it stays until its time is over."""
+    letter = _find(call)
+    comment = read_texts(call.content, _COMMENT)["comment"]
+    call.backend.records.mark_discarded(letter["_id"], call.user, comment)
+    return one({"_id": letter["_id"], "status": "discarded"})
 
 
 def _find(call: Call) -> Document:
@@ -84,22 +111,61 @@ def _find(call: Call) -> Document:
     return found
 
 
-def _message(letter: Document) -> Message:
-    # A letter of a queue between processes has no exchange of its own, only the queue's name as key.
-    exchange = letter.get("exchange", "")
+def message_of(letter: Document, mended: bytes = b"") -> Message:
+    """Return the message that brings a dead letter, or ``mended`` in its place, to the door of the chain again.
+
+    What the original had and a message cannot have (it came in bytes that are no text) is left out.
+    Raises RequestError when it never was an event.
+    """
+    exchange, key = _origin(letter)
+    if exchange == ALERTS:
+        raise RequestError(409, "it was an alert, not an event: the alarm shows what it said; discard the letter")
     return Message(
-        exchange if exchange or letter.get("routing_key") else EVENTS,
-        letter.get("routing_key", ""),
-        bytes(letter["body"]),
-        letter.get("content_type") or "application/octet-stream",
-        letter.get("message_id") or "",
-        {name: value for name, value in (letter.get("headers") or {}).items() if _is_plain(name, value)},
+        # What was on its way between two engines goes through the door again: its event id is in it.
+        exchange if exchange == COLLECTD else EVENTS,
+        key if _is_short(key) else "",
+        mended or bytes(letter["body"]),
+        _short(letter.get("content_type")) or "application/octet-stream",
+        _short(letter.get("message_id")),
+        _headers(letter.get("headers") or {}),
     )
 
 
+def _origin(letter: Document) -> tuple[str, str]:
+    """Return exchange and routing key by which the message first came."""
+    exchange, key = letter.get("exchange", ""), letter.get("routing_key", "")
+    if exchange != DEAD:
+        return exchange, key
+    deaths = (letter.get("headers") or {}).get("x-death")
+    first = deaths[-1] if isinstance(deaths, list) and deaths else None
+    found = first.get("exchange") if isinstance(first, Mapping) else None
+    # The key is the one that it had: a queue gives up under that.
+    return found if isinstance(found, str) else "", key
+
+
+def _headers(headers: Mapping[str, object]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    room = _HEADER_BYTES
+    for name, value in headers.items():
+        room -= len(name.encode()) + (len(value.encode()) if isinstance(value, str) else 0) + 16
+        if room >= 0 and _is_plain(name, value):
+            kept[name] = value
+    return kept
+
+
 def _is_plain(name: str, value: object) -> bool:
-    # What the broker added (x-death, its time stamp …) is of the journey that ended.
-    return not name.startswith("x-") and name != "timestamp_in_ms" and isinstance(value, (str, bool, int, float))
+    # What the broker added (x-death, its time stamp …) is of the journey that ended; CC sends to many.
+    added = name.startswith("x-") or name in {"timestamp_in_ms", "CC", "BCC"}
+    return not added and _is_short(name) and isinstance(value, (str, bool, int, float))
+
+
+def _short(value: str | None) -> str:
+    return value if value and _is_short(value) else ""
+
+
+def _is_short(text: str) -> bool:
+    """Tell whether ``text`` is one that AMQP can carry as a name, as it was: nothing in it was replaced."""
+    return len(text.encode()) <= _SHORT_BYTES and "\ufffd" not in text
 
 
 def _readable(body: bytes) -> dict[str, Any]:

@@ -123,8 +123,12 @@ class Records(Protocol):
         """Return a dead letter."""
         ...
 
-    def mark_replayed(self, letter_id: object, user: str) -> bool:
-        """Note that a dead letter was replayed."""
+    def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:
+        """Note that a dead letter was replayed, ``mended`` or as it was."""
+        ...
+
+    def mark_discarded(self, letter_id: object, user: str, comment: str) -> bool:
+        """Note that a dead letter needs nothing more."""
         ...
 
     def instances(self) -> list[Document]:

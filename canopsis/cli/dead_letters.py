@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +19,9 @@ EXAMPLES = """
 canopsis dead-letters list --engine cleaner_events --limit 5
 canopsis dead-letters show ID         with the original bytes
 canopsis dead-letters replay ID ID    publish the original bytes again
-canopsis dead-letters replay --all    every one that was not replayed yet
+canopsis dead-letters replay ID --body mended.json    publish that in its place (- for the standard input)
+canopsis dead-letters replay --all    every one that was neither replayed nor discarded yet
+canopsis dead-letters discard ID --comment "a test of ours"
 """
 
 HEADER = ("ID", "RECEIVED", "ENGINE", "REASON")
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parse = parser("canopsis dead-letters", "Look at what could not be processed, or try it again.", EXAMPLES)
-    verbs = parse.add_subparsers(dest="verb", required=True, metavar="list|show|replay")
+    verbs = parse.add_subparsers(dest="verb", required=True, metavar="list|show|replay|discard")
     listing = verbs.add_parser("list", help="the latest ones")
     listing.add_argument("--engine", help="only those of this engine")
     listing.add_argument("--field", help="only those refused for this field")
@@ -47,13 +50,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     show.add_argument("id", metavar="ID")
     replay = verbs.add_parser("replay", help="publish the original bytes again")
     replay.add_argument("ids", nargs="*", metavar="ID")
-    replay.add_argument("--all", action="store_true", help="every one that was not replayed yet")
-    for verb, run in ((listing, _list), (show, _show), (replay, _replay)):
+    replay.add_argument("--all", action="store_true", help="every one that was neither replayed nor discarded yet")
+    replay.add_argument("--body", type=argparse.FileType(encoding="utf-8"), metavar="FILE", help="publish this instead")
+    discard = verbs.add_parser("discard", help="say that nothing more is to be done")
+    discard.add_argument("ids", nargs="+", metavar="ID")
+    discard.add_argument("--comment", default="", help="why")
+    for verb, run in ((listing, _list), (show, _show), (replay, _replay), (discard, _discard)):
         verb.set_defaults(run=run)
         verb.add_argument("--json", action="store_true", help="print JSON")
     args = parse.parse_args(argv)
     if args.verb == "replay" and bool(args.ids) == args.all:
         parse.error("give one ID or more, or --all")
+    if args.verb == "replay" and args.body and len(args.ids) != 1:
+        parse.error("--body takes the place of one letter: give its ID")
     return args
 
 
@@ -84,28 +93,39 @@ def _show(api: Api, args: argparse.Namespace) -> int:
 
 
 def _replay(api: Api, args: argparse.Namespace) -> int:
+    body = {"body": args.body.read()} if args.body else None
     wanted = _unplayed(api) if args.all else args.ids
-    results = {letter_id: _replay_one(api, letter_id) for letter_id in wanted}
+    return _tell(args, {letter_id: _do(api, letter_id, "replay", body) for letter_id in wanted}, "replayed")
+
+
+def _discard(api: Api, args: argparse.Namespace) -> int:
+    comment = {"comment": args.comment}
+    return _tell(args, {letter_id: _do(api, letter_id, "discard", comment) for letter_id in args.ids}, "discarded")
+
+
+def _tell(args: argparse.Namespace, results: Mapping[str, str], done: str) -> int:
+    """Say what came of each letter: an error, or that it is ``done``."""
     if args.json:
         show_json([{"id": letter_id, "error": error} for letter_id, error in results.items()])
     for letter_id, error in results.items() if not args.json else ():
-        (complain if error else say)(f"{letter_id}: {error or 'replayed'}")
+        (complain if error else say)(f"{letter_id}: {error or done}")
     return NOT_DONE if any(results.values()) else DONE
 
 
 def _unplayed(api: Api) -> list[str]:
     letters: list[str] = []
     while True:
-        query = {"replayed": "false", "start": len(letters), "limit": _PAGE, "sort": "received"}
+        query = {"replayed": "false", "discarded": "false", "start": len(letters), "limit": _PAGE, "sort": "received"}
         page = api.data("GET", f"{PREFIX}/dead-letters", query=query)
         letters += [letter["_id"] for letter in page]
         if len(page) < _PAGE:
             return letters
 
 
-def _replay_one(api: Api, letter_id: str) -> str:
+def _do(api: Api, letter_id: str, what: str, body: Mapping[str, str] | None) -> str:
+    data = None if body is None else json.dumps(body).encode()
     try:
-        api.data("POST", f"{PREFIX}/dead-letters/{quote(letter_id, safe='')}/replay")
+        api.data("POST", f"{PREFIX}/dead-letters/{quote(letter_id, safe='')}/{what}", data)
     except SiteError as error:
         return str(error)
     return ""

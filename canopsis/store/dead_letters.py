@@ -32,6 +32,7 @@ class DeadLetterQuery:
     engine: str | None = None
     field: str | None = None
     replayed: bool | None = None
+    discarded: bool | None = None
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
@@ -41,8 +42,9 @@ class DeadLetterQuery:
 def listing(db: Store, query: DeadLetterQuery) -> Page:
     """Return a page of dead letters without their bodies, newest first. Raises InputError, StoreError."""
     condition = given(engine=query.engine, field=query.field, received=window(query.since, query.until))
-    if query.replayed is not None:
-        condition["replayed"] = {"$exists": query.replayed}
+    for mark, wanted in (("replayed", query.replayed), ("discarded", query.discarded)):
+        if wanted is not None:
+            condition[mark] = {"$exists": wanted}
     condition |= search(query.text, ("reason",))
     return fetch(db, _LIST, condition, query.paging)
 
@@ -53,8 +55,24 @@ def get(db: Store, letter_id: object) -> Document | None:
         return db[COLLECTION].find_one({"_id": letter_id})
 
 
-def mark_replayed(db: Store, letter_id: object, user: str) -> bool:
-    """Note that ``user`` had the letter replayed now; False when there is no such letter. Raises StoreError."""
-    change: Document = {"$currentDate": {"replayed": True}, "$set": {"replayed_by": user}, "$inc": {"replays": 1}}
+def mark_replayed(db: Store, letter: Document, user: str, mended: bool = False) -> bool:
+    """Note that ``user`` had the ``letter`` replayed now, ``mended`` or as it was; False when it is gone.
+
+    One that came again since it was read is not done with: the replay is noted, and it counts as not
+    replayed. Raises StoreError.
+    """
+    seen: Document = {"_id": letter["_id"], "count": letter.get("count")}
+    facts: Document = {"$set": {"replayed_by": user, "mended": mended}, "$inc": {"replays": 1}}
+    done = _update(db, seen, {"$currentDate": {"replayed": True}} | facts)
+    return done or _update(db, {"_id": letter["_id"]}, facts)
+
+
+def mark_discarded(db: Store, letter_id: object, user: str, comment: str = "") -> bool:
+    """Note that ``user`` wants nothing more of the letter; False when there is none. Raises StoreError."""
+    facts = {"discarded_by": user, "comment": comment}
+    return _update(db, {"_id": letter_id}, {"$currentDate": {"discarded": True}, "$set": facts})
+
+
+def _update(db: Store, condition: Document, change: Document) -> bool:
     with store_errors("marking a dead letter"):
-        return db[COLLECTION].update_one({"_id": letter_id}, change).matched_count == 1
+        return db[COLLECTION].update_one(condition, change).matched_count == 1

@@ -76,6 +76,7 @@ class FakeDatabase:
     living: list[Document] = field(default_factory=list)
     queries: list[Any] = field(default_factory=list)
     replayed: list[tuple[object, str]] = field(default_factory=list)
+    discarded: list[tuple[object, str, str]] = field(default_factory=list)
     users: dict[str, User] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     lookups: int = 0
@@ -107,8 +108,12 @@ class FakeDatabase:
         self._asked(letter_id)
         return self.documents.get(letter_id)
 
-    def mark_replayed(self, letter_id: object, user: str) -> bool:
-        self.replayed.append((letter_id, user))
+    def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:
+        self.replayed.append((letter["_id"], f"{user} mended" if mended else user))
+        return True
+
+    def mark_discarded(self, letter_id: object, user: str, comment: str) -> bool:
+        self.discarded.append((letter_id, user, comment))
         return True
 
     def instances(self) -> list[Document]:

@@ -64,6 +64,7 @@ def test_filters_of_entities(api: Api, query: str, facts: dict[str, Any]) -> Non
     [
         ("engine=alarm&field=state", {"engine": "alarm", "field": "state"}),
         ("replayed=false", {"replayed": False}),
+        ("discarded=false", {"discarded": False}),
         ("search=json", {"text": "json"}),
         ("from=0&to=86400", {"since": datetime(1970, 1, 1, tzinfo=UTC), "until": datetime(1970, 1, 2, tzinfo=UTC)}),
     ],
@@ -233,10 +234,66 @@ class TestDeadLetters:
         assert message.headers == {"source": "x", "n": 3}
         assert api.database.replayed == [("d1", "some-admin")]
 
-    def test_a_letter_between_processes_goes_back_to_its_queue(self, api: Api) -> None:
-        api.database.documents["d1"] = LETTER | {"exchange": "", "routing_key": "Engine_alarm.03"}
-        api.post("/api/v1/dead-letters/d1/replay")
-        assert (api.broker.published[0].exchange, api.broker.published[0].routing_key) == ("", "Engine_alarm.03")
+    @pytest.mark.parametrize(
+        ("letter", "exchange", "key"),
+        [
+            ({"exchange": "", "routing_key": "Engine_alarm.03"}, "canopsis.events", "Engine_alarm.03"),
+            ({"exchange": "amq.topic", "routing_key": "collectd"}, "amq.topic", "collectd"),
+            ({"exchange": "somewhere.else", "routing_key": "x"}, "canopsis.events", "x"),
+            ({"exchange": "canopsis.dead", "routing_key": "x", "headers": {}}, "canopsis.events", "x"),
+            (
+                {
+                    "exchange": "canopsis.dead",
+                    "routing_key": "collectd",
+                    "headers": {"x-death": [{"exchange": "amq.topic"}]},
+                },
+                "amq.topic",
+                "collectd",
+            ),
+            ({"exchange": "canopsis.dead", "headers": {"x-death": [5]}}, "canopsis.events", "a.b.c"),
+            ({"exchange": "canopsis.dead", "headers": {"x-death": "forged"}}, "canopsis.events", "a.b.c"),
+        ],
+    )
+    def test_a5_a_letter_goes_to_a_door_that_the_web_server_may_open(
+        self, api: Api, letter: dict[str, Any], exchange: str, key: str
+    ) -> None:
+        api.database.documents["d1"] = LETTER | letter
+        assert api.post("/api/v1/dead-letters/d1/replay").status_code == 202
+        assert (api.broker.published[0].exchange, api.broker.published[0].routing_key) == (exchange, key)
+
+    def test_a5_what_a_message_cannot_carry_is_left_out(self, api: Api) -> None:
+        strange = "\ufffd" * 255
+        headers = {"\\xff" * 255: 1, "good": "é", "large": "x" * 70_000, "late": 1, "CC": "x", "none": None}
+        api.database.documents["d1"] = LETTER | {
+            "content_type": strange,
+            "message_id": strange,
+            "routing_key": strange,
+            "headers": headers,
+        }
+        assert api.post("/api/v1/dead-letters/d1/replay").status_code == 202
+        [message] = api.broker.published
+        assert (message.content_type, message.message_id, message.routing_key) == ("application/octet-stream", "", "")
+        assert message.headers == {"good": "é"}
+
+    def test_a5_an_alert_is_no_event(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"exchange": "canopsis.alerts"}
+        assert api.post("/api/v1/dead-letters/d1/replay").status_code == 409
+
+    def test_a5_a_mended_body_takes_the_place_of_the_bytes(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"cut_from_bytes": 20_000_000}
+        answer = api.post("/api/v1/dead-letters/d1/replay", {"body": '{"a": "é"}'})
+        assert answer.status_code == 202
+        assert api.broker.published[0].body == '{"a": "é"}'.encode()
+        assert api.database.replayed == [("d1", "some-admin mended")]
+
+    def test_a5_a_letter_can_be_discarded(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER
+        assert api.post("/api/v1/dead-letters/d1/discard", {"comment": "a test"}).json["data"] == [
+            {"_id": "d1", "status": "discarded"}
+        ]
+        api.post("/api/v1/dead-letters/d1/discard")
+        assert api.database.discarded == [("d1", "some-admin", "a test"), ("d1", "some-admin", "")]
+        assert api.broker.published == []
 
     def test_a_letter_of_unknown_origin_goes_to_the_events(self, api: Api) -> None:
         api.database.documents["d1"] = {"_id": "d1", "body": b"x"}
@@ -259,9 +316,11 @@ class TestDeadLetters:
         assert api.post("/api/v1/dead-letters/d1/replay").status_code == 409
         assert api.broker.published == []
 
-    @pytest.mark.parametrize("path", ["/api/v1/dead-letters/no", "/api/v1/dead-letters/no/replay"])
+    @pytest.mark.parametrize(
+        "path", ["/api/v1/dead-letters/no", "/api/v1/dead-letters/no/replay", "/api/v1/dead-letters/no/discard"]
+    )
     def test_an_unknown_letter_is_a_404(self, api: Api, path: str) -> None:
-        answer = api.call("POST" if path.endswith("replay") else "GET", path)
+        answer = api.call("GET" if path.endswith("no") else "POST", path)
         assert (answer.status_code, answer.json["field"]) == (404, "letter_id")
 
 

@@ -311,7 +311,7 @@ class TestDeadLetters:
         def respond(asked: Asked) -> Answer:
             if asked.method == "POST":
                 return Answer(202, "Accepted", b'{"data": []}')
-            assert asked.query["replayed"] == "false"
+            assert (asked.query["replayed"], asked.query["discarded"]) == ("false", "false")
             start, limit = asked.query["start"], asked.query["limit"]
             assert isinstance(start, int)
             assert isinstance(limit, int)
@@ -321,7 +321,32 @@ class TestDeadLetters:
         assert dead_letters.main(["replay", "--all", "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == [{"id": f"l{number}", "error": ""} for number in range(5)]
 
-    @pytest.mark.parametrize("argv", [["replay"], ["replay", "--all", "l1"], [], ["show"]])
+    def test_a5_replay_with_a_mended_body(self, api: FakeApi, tmp_path: Path) -> None:
+        mended = tmp_path / "mended.json"
+        mended.write_text('{"component": "é"}')
+        api.answer([])
+        assert dead_letters.main(["replay", "l1", "--body", str(mended)]) == 0
+        assert json.loads(api.asked[0].body or b"") == {"body": '{"component": "é"}'}
+
+    def test_a5_discard(self, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+        api.answer([])
+        assert dead_letters.main(["discard", "l1", "l2", "--comment", "tests"]) == 0
+        assert capsys.readouterr().out == "l1: discarded\nl2: discarded\n"
+        assert [asked.path for asked in api.asked] == [f"/api/v1/dead-letters/l{n}/discard" for n in (1, 2)]
+        assert json.loads(api.asked[0].body or b"") == {"comment": "tests"}
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ["replay"],
+            ["replay", "--all", "l1"],
+            ["replay", "--all", "--body", "/dev/null"],
+            ["replay", "a", "b", "--body", "/dev/null"],
+            ["discard"],
+            [],
+            ["show"],
+        ],
+    )
     def test_wrong_usage(self, argv: list[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             dead_letters.main(argv)
