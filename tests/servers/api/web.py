@@ -39,8 +39,8 @@ virtual_host = canopsis
 userid = guest
 password = guest
 [webserver]
-userid = guest
-password = guest
+userid = {user}
+password = {user}
 """,
     "storage.conf": """
 [master]
@@ -94,11 +94,13 @@ class Web:
 
     prefix: Path
     port: int = field(default_factory=free_port)
+    user: str = "guest"
+    """Its user of the broker, whose password is the name."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self, broker: RabbitMQ, database: MongoDB) -> None:
         """Write the files, start gunicorn, wait until it answers."""
-        write_files(self.prefix, broker, database, _FILES)
+        write_files(self.prefix, broker, database, _FILES, self.user)
         command = [sys.executable, "-m", "gunicorn", "-c", "python:canopsis.api.gunicorn_conf", "-w", str(WORKERS)]
         command += ["-b", f"{HOST}:{self.port}", "--access-logfile", str(self.prefix / "access.log")]
         with (self.prefix / "web.log").open("ab") as log:
@@ -158,12 +160,14 @@ class Web:
         return self.call("POST", path, role, body)
 
 
-def write_files(prefix: Path, broker: RabbitMQ, database: MongoDB, files: Mapping[str, str]) -> None:
+def write_files(
+    prefix: Path, broker: RabbitMQ, database: MongoDB, files: Mapping[str, str], user: str = "guest"
+) -> None:
     """Write configuration files; their text names the servers by ``{host}``, ``{amqp}``, ``{mongodb}``."""
     (prefix / "etc").mkdir(parents=True, exist_ok=True)
-    ports = {"host": HOST, "amqp": broker.port, "mongodb": database.port, "database": DATABASE}
+    facts = {"user": user, "host": HOST, "amqp": broker.port, "mongodb": database.port, "database": DATABASE}
     for name, content in files.items():
-        (prefix / "etc" / name).write_text(content.format(**ports))
+        (prefix / "etc" / name).write_text(content.format(**facts))
 
 
 def key_of(role: str) -> str:
