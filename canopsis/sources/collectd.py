@@ -140,17 +140,22 @@ def _identifier(text: str) -> tuple[str, str, str, str]:
 
 def _check_option(option: str, value: str) -> None:
     """Refuse what cannot be an option; ``interval`` and ``meta:…`` change nothing here."""
-    if option == "interval" and not (_NUMBER.fullmatch(value) and float(value) > 0):
+    if option == "interval" and not (_NUMBER.fullmatch(_pointed(value)) and float(_pointed(value)) > 0):
         raise InvalidEvent("PUTVAL interval", value, "seconds above 0")
     if option != "interval" and not option.startswith("meta:"):
         raise InvalidEvent("PUTVAL option", option, "interval=seconds, meta:name=value")
 
 
 def _timed_values(word: str, now: float) -> tuple[float, tuple[Value, ...]]:
-    time, *values = word.split(":")
+    time, *values = map(_pointed, word.split(":"))
     if not values or not (time == "N" or _NUMBER.fullmatch(time)):
         raise InvalidEvent("PUTVAL values", word, "time:value[:value…], where time is in seconds, or N for now")
     return now if time == "N" else float(time), tuple([_value(text) for text in values])
+
+
+def _pointed(text: str) -> str:
+    """Return ``text`` with a point for the comma that collectd writes under a locale such as de_DE."""
+    return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
 
 
 def _value(text: str) -> Value:

@@ -165,6 +165,18 @@ def test_identifiers_may_be_quoted_and_options_may_be_there(line: str) -> None:
     assert parse_putval(line, NOW) == [ValueList("srv 1", "a b-c", "users", "x y", AT, (5,))]
 
 
+def test_e1_a_comma_of_a_foreign_locale_is_a_point() -> None:
+    line = f"PUTVAL srv1/load/load interval=10,000 {AT},250:0,25:0,05:1e-3"
+    event = event_of(only(line))
+    assert event.timestamp == AT + 0.25
+    assert [item.value for item in event.perf_data_array] == [0.25, 0.05, 0.001]
+
+
+@pytest.mark.parametrize("text", ["1,000,000", "1,000.5", ",", "0,2,5"])
+def test_e1_commas_that_are_no_point_are_not_guessed(text: str) -> None:
+    assert only(f"PUTVAL srv1/memory/memory-used {AT}:{text}").error is not None
+
+
 def test_quotes_and_backslashes_may_be_escaped() -> None:
     assert parse_putval(r'PUTVAL "h/p/users-\"a\\b\"" N:1', NOW)[0].type_instance == '"a\\b"'
 
