@@ -122,7 +122,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 MENDED: dict[str, tuple[bytes, str]] = {
     "number for a name": (bad(connector=5), "connector"),
     "year 0": (bad(timestamp=-62e9), "timestamp"),
-    "year 9999": (bad(timestamp=253e9), "timestamp"),
+    "year 9999": (bad(component="later", timestamp=253e9), "timestamp"),
     "text for a timestamp": (bad(timestamp="soon"), "timestamp"),
     "500 deep": (nested(500), "deep"),
     "broken perf data": (bad(perf_data="time=;;;"), "perf_data"),
