@@ -276,9 +276,9 @@ def test_dead_letters(store: Store) -> None:
 
 def test_dead_letter_is_replayed(store: Store) -> None:
     store.dead_letters.insert_many([letter(1), letter(2)])
-    assert dead_letters.mark_replayed(store, "d1", "ann")
-    assert dead_letters.mark_replayed(store, "d1", "bob")
-    assert not dead_letters.mark_replayed(store, "d7", "ann")
+    assert dead_letters.mark_replayed(store, {"_id": "d1"}, "ann")
+    assert dead_letters.mark_replayed(store, {"_id": "d1"}, "bob")
+    assert not dead_letters.mark_replayed(store, {"_id": "d7"}, "ann")
     found = dead_letters.get(store, "d1")
     assert found is not None
     assert (found["replayed_by"], found["replays"]) == ("bob", 2)
