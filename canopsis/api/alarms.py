@@ -11,7 +11,7 @@ from canopsis.api import intake, parameters
 from canopsis.api.body import Text, object_of, read_texts
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.listing import query_of
-from canopsis.api.responses import one, page_of
+from canopsis.api.responses import one, page_of, part_of
 from canopsis.errors import RequestError
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.operations import Document
@@ -77,11 +77,36 @@ def listing(call: Call) -> Response:
 
 
 @resource.get(
-    "/alarms/<alarm_id>", "Show an alarm with its steps.", segments=_ID, answers={404: "There is no such alarm."}
+    "/alarms/<alarm_id>", "Show an alarm with its newest steps.", segments=_ID, answers={404: "There is no such alarm."}
 )
 def show(call: Call) -> Response:
     """Return an alarm."""
     return one(_find(call))
+
+
+@resource.get(
+    "/alarms/<alarm_id>/steps",
+    "List the steps of an alarm, newest first, part by part: `older` of an answer leads to the next part.",
+    segments=_ID,
+    parameters=(parameters.text("older", "The part that an answer named as `older`.", limit=64),),
+    answers={404: "There is no such alarm, or it has no such part."},
+)
+def steps(call: Call) -> Response:
+    """Return a part of the steps of an alarm: a full walk meets each step once, also while new ones come."""
+    alarm, older = _find(call), call.arguments["older"]
+    listed = alarm["steps"]
+    counters = [step["value"] for step in listed if step["type"] == "statecounter"]
+    total = sum(counters) + len(listed) - len(counters)
+    part = alarm if older is None else _part(call, alarm, older)
+    shown = [step for step in reversed(part["steps"]) if step["type"] != "statecounter"]
+    return part_of(shown, total, part.get("older") or None)
+
+
+def _part(call: Call, alarm: Document, older: str) -> Document:
+    found = call.backend.records.alarm_steps(older)
+    if found is None or found["alarm_id"] != alarm["_id"]:
+        raise RequestError(404, f"alarm {alarm['_id']} has no part {older}", {"field": "older", "value": older})
+    return found
 
 
 def _action(name: str, summary: str, fields: Mapping[str, Text], objection: Callable[[Document], str]) -> None:

@@ -12,7 +12,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 from canopsis.api.breaker import Breaker
 from canopsis.api.ports import Server, Window
 from canopsis.errors import StoreError
-from canopsis.store import alarms, dead_letters, entities, events, leases, metrics, sessions, users
+from canopsis.store import alarm_steps, alarms, dead_letters, entities, events, leases, metrics, sessions, users
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.client import Store, connect, store_errors
 from canopsis.store.dead_letters import DeadLetterQuery
@@ -50,6 +50,10 @@ class MongoDatabase:
     def alarm(self, alarm_id: str) -> Document | None:
         """Return an alarm."""
         return self._ask(lambda db: alarms.get(db, alarm_id))
+
+    def alarm_steps(self, segment_id: str) -> Document | None:
+        """Return a segment of older steps of an alarm."""
+        return self._ask(lambda db: alarm_steps.get(db, segment_id))
 
     def events(self, query: EventQuery) -> Page:
         """Return a page of events."""

@@ -99,6 +99,10 @@ class Records(Protocol):
         """Return an alarm."""
         ...
 
+    def alarm_steps(self, segment_id: str) -> Document | None:
+        """Return a segment of older steps of an alarm."""
+        ...
+
     def events(self, query: EventQuery) -> Page:
         """Return a page of events."""
         ...

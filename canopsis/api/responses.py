@@ -55,6 +55,12 @@ def page_of(page: Page) -> Response:
     return Response(_ENCODER.encode(body), content_type="application/json")
 
 
+def part_of(data: Sequence[Any], total: int, older: str | None) -> Response:
+    """Return a part of a list that is read from its end; ``older`` leads to the part before, None for none."""
+    body = {"total": total, "success": True, "data": data, "older": older}
+    return Response(_ENCODER.encode(body), content_type="application/json")
+
+
 def one(data: Mapping[str, Any], status: int = 200) -> Response:
     """Return one thing, as a list of one."""
     return many([data], status=status)

@@ -6,13 +6,30 @@ from typing import Literal
 
 import msgspec
 
+SYSTEM = "canopsis"
+"""Author of what no operator and no source did."""
+
 StepType = Literal[
-    "stateinc", "statedec", "statusinc", "statusdec", "ack", "ackremove", "cancel", "uncancel", "comment", "resolve"
+    "stateinc",
+    "statedec",
+    "statusinc",
+    "statusdec",
+    "ack",
+    "ackremove",
+    "cancel",
+    "uncancel",
+    "comment",
+    "resolve",
+    "statecounter",
 ]
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that happened. ``e`` is the id of the event that did it: a repeat is seen by it."""
+    """One thing that happened. ``e`` is the id of the event that did it: a repeat is seen by it.
+
+    A ``statecounter`` stands for the steps before it, which are kept beside the alarm: ``value`` says how
+    many there are, ``counts`` how many of each type and of each state (``state0`` to ``state3``).
+    """
 
     type: StepType
     t: float
@@ -20,6 +37,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     value: int
     e: str
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -37,6 +55,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     ``last_event`` that of the newest check. ``open`` and ``entity_id`` carry the invariant of the
     database: one open alarm an entity. ``rev`` guards each write; who writes raises it, and notes
     in ``written_by`` the ids of all events on the entity that it had in hand, without effect too.
+    ``steps`` are the newest ones; ``older`` is the id of the segment before them, empty for none.
     """
 
     id: str = msgspec.field(name="_id")
@@ -61,4 +80,5 @@ class Alarm(msgspec.Struct, kw_only=True):
     cancel: Mark | None = None
     tags: list[str] = msgspec.field(default_factory=list)
     steps: list[Step] = msgspec.field(default_factory=list)
+    older: str = ""
     written_by: list[str] = msgspec.field(default_factory=list)

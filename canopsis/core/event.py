@@ -77,10 +77,14 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_t
 
 
 class Check(Event, tag="check"):
-    """The state of an entity: 0 OK, 1 warning, 2 critical, 3 unknown."""
+    """The state of an entity: 0 OK, 1 warning, 2 critical, 3 unknown; ``state_type`` 0 soft, 1 hard.
+
+    ``late`` is set by the alarm engine: the check is older than the newest one of its entity.
+    """
 
     state: int = 0
     state_type: int = 1
+    late: bool = False
 
 
 class Log(Event, tag="log"):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from canopsis.core.alarm import Alarm, Step
+from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body, alert_routing_key
 from canopsis.core.entity import partition_of
-from canopsis.core.event import AnyEvent, Log, Perf, Resolve, routing_key
-from canopsis.core.lifecycle import Change, LifecycleRules, apply
+from canopsis.core.event import AnyEvent, Check, Log, Perf, Resolve, routing_key
+from canopsis.core.lifecycle import Change, LifecycleRules, apply, is_late, is_quiet
+from canopsis.engines.alarm_past import Past
+from canopsis.engines.alarm_writes import Writing
+from canopsis.runtime.bysource import source_of
 from canopsis.runtime.contract import Batch, Context, Effects, Outgoing, encode
-from canopsis.store.alarms import COLLECTION
-from canopsis.store.operations import Document, Guarded, Insert, Operation
 from canopsis.transport.topology import ALERTS, EVENTS
 
 NAME = "alarm"
@@ -30,13 +32,40 @@ _ENCODER = msgspec.json.Encoder()
 
 
 @dataclass(slots=True)
-class _Pending:
-    """What a batch does to one alarm. ``rev`` is the stored revision, None while the alarm is new."""
+class _Known:
+    """What is remembered of an entity: its open alarm, and the time of its newest check.
 
-    rev: int | None
-    alarm: Alarm
-    fields: set[str] = field(default_factory=set)
-    steps: list[Step] = field(default_factory=list)
+    ``newest`` is that of checks that came since the entity is remembered; of those before too once the
+    event log was ``asked``.
+    """
+
+    alarm: Alarm | None
+    newest: float | None = None
+    asked: bool = False
+
+    def see(self, timestamp: float | None, now: float) -> None:
+        """Take note of the time of a check; one that is yet to come (a clock was ahead) is none."""
+        if self.newest is not None and self.newest > now:
+            self.newest, self.asked = None, False
+        if timestamp is not None and (self.newest is None or timestamp > self.newest):
+            self.newest = min(timestamp, now)
+
+    def current(self, now: float) -> Alarm | None:
+        """Return the alarm, with the time of the newest check, which moves in memory alone."""
+        alarm, newest = self.alarm, self.newest
+        if alarm is None or newest is None or alarm.last_event == newest:
+            return alarm
+        is_behind = alarm.last_event < newest or alarm.last_event > now
+        return structs.replace(alarm, last_event=newest) if is_behind else alarm
+
+
+@dataclass(slots=True)
+class _Work:
+    """What comes of a batch."""
+
+    effects: Effects
+    writing: Writing
+    now: float
 
 
 class AlarmEngine:
@@ -46,33 +75,30 @@ class AlarmEngine:
 
     def __init__(self, options: Mapping[str, object], partitions: int) -> None:
         self._partitions = partitions
-        self._memory: dict[str, Alarm | None] = {}
+        self._memory: dict[str, _Known] = {}
         self._rules = LifecycleRules(
             resolve_delay=_seconds(options, "resolve_delay", RESOLVE_DELAY),
             cancel_resolve_delay=_seconds(options, "cancel_resolve_delay", CANCEL_RESOLVE_DELAY),
+            soft_states=bool(options.get("soft_states", False)),
         )
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
         """Forward every event; write and tell what it changes. Raises StoreError before anything is remembered."""
         effects = Effects(forward=list(batch.events))
-        acting = [event for event in batch.events if not isinstance(event, (Perf, Log))]
-        self._recall(acting, ctx)
-        resolved = self._resolved_before(acting, ctx)
-        memory, rules = self._memory, self._rules
-        pending: dict[str, _Pending] = {}
-        for event in acting:
-            before = memory[event.entity_id]
-            change = apply(event, before or resolved.get(event.event_id), rules)
-            if change is None or _is_known(event, before, change):
+        acting = [place for place, event in enumerate(batch.events) if not isinstance(event, (Perf, Log))]
+        events = [batch.events[place] for place in acting]
+        self._recall(events, ctx)
+        memory, now = self._memory, ctx.now
+        moving = {event.entity_id for event in events if not is_quiet(event, *self._where(event), now)}
+        past = self._past([event for event in events if event.entity_id in moving], moving, ctx)
+        work = _Work(effects, Writing(), now)
+        for place, event in zip(acting, events, strict=True):
+            if past is not None and event.entity_id in moving:
+                effects.forward[place] = self._act(event, work, past)
                 continue
-            if change.kind != "repeat":
-                memory[event.entity_id] = change.alarm if change.alarm.open else None
-            if change.kind != "seen":
-                effects.publish.append(_alert(change, event))
-                _collect(pending, before, change)
-        if pending:
-            _sign(pending.values(), acting)
-            effects.write = {COLLECTION: [_operation(work) for work in pending.values()]}
+            own = event if past is None else past.identify(event)[0]
+            effects.forward[place] = _see(own, memory[own.entity_id], effects, now) if type(own) is Check else own
+        effects.write = work.writing.writes(events, [effects.forward[place] for place in acting])
         return effects
 
     def beat(self, now: float, ctx: Context) -> Effects:
@@ -89,18 +115,41 @@ class AlarmEngine:
         for entity in [entity for entity in self._memory if partition_of(entity, self._partitions) in partitions]:
             del self._memory[entity]
 
-    def _resolved_before(self, events: Sequence[AnyEvent], ctx: Context) -> dict[str, Alarm]:
-        """Return, by event id, the alarms that ``resolve`` events of this batch may have resolved before.
+    def _where(self, event: AnyEvent) -> tuple[Alarm | None, LifecycleRules]:
+        return self._memory[event.entity_id].alarm, self._rules
 
-        Such an event comes again when its alert may not have gone out.
-        """
-        again = {
-            event.entity_id: event.event_id
-            for event in events
-            if isinstance(event, Resolve) and self._memory[event.entity_id] is None
-        }
-        found = ctx.latest_alarms(sorted(again)) if again else {}
-        return {again[entity]: alarm for entity, alarm in found.items() if not alarm.open}
+    def _past(self, events: Sequence[AnyEvent], moving: Collection[str], ctx: Context) -> Past | None:
+        """Ask for the past of ``events``, all those on the entities that may change: quiet ones cost nothing."""
+        if not events:
+            return None
+        memory, now = self._memory, ctx.now
+        past = Past(events, {entity: memory[entity].alarm for entity in moving}, ctx)
+        for entity in moving:
+            memory[entity].see(None, now)
+        unknown = {event.entity_id for event in events if type(event) is Check and not memory[event.entity_id].asked}
+        newest = ctx.newest_checks(sorted(unknown)) if unknown else {}
+        for entity in unknown:
+            memory[entity].see(newest.get(entity), now)
+            memory[entity].asked = True
+        return past
+
+    def _act(self, event: AnyEvent, work: _Work, past: Past) -> AnyEvent:
+        """Do what ``event`` does to the alarm of its entity; return it as it is to go on."""
+        known, effects, now = self._memory[event.entity_id], work.effects, work.now
+        alarm = known.current(now)
+        own, came = past.identify(event)
+        came = came or past.is_written(own, alarm)
+        if came or own is not event:
+            effects.count(source_of(event), "repeated")
+        if came:
+            again = past.again(own, alarm)
+            effects.publish += [] if again is None else [_alert(again, own)]
+            return own
+        change = apply(own, alarm, self._rules, now, known.newest)
+        own = _see(own, known, effects, now) if type(own) is Check else own
+        if change is not None:
+            known.alarm = _take(change, alarm, own, work)
+        return own
 
     def _recall(self, events: Sequence[AnyEvent], ctx: Context) -> None:
         memory = self._memory
@@ -112,54 +161,32 @@ class AlarmEngine:
             memory.clear()
             unknown = {event.entity_id for event in events}
             found = ctx.open_alarms(sorted(unknown))
-        memory.update({entity: found.get(entity) for entity in unknown})
+        for entity in unknown:
+            alarm = found.get(entity)
+            memory[entity] = _Known(alarm, None if alarm is None else alarm.last_event)
+
+
+def _take(change: Change, before: Alarm | None, event: AnyEvent, work: _Work) -> Alarm | None:
+    """Have a change written and told; return the alarm to remember."""
+    after = change.alarm
+    if change.kind != "seen":
+        work.effects.publish.append(_alert(change, event))
+        after = work.writing.add(before, change)
+    return after if after.open else None
+
+
+def _see(event: Check, known: _Known, effects: Effects, now: float) -> Check:
+    """Take note of a check; return it, marked where it is late."""
+    if is_late(event.timestamp, known.newest, now):
+        effects.count(source_of(event), "late")
+        return structs.replace(event, late=True)
+    known.see(event.timestamp, now)
+    return event
 
 
 def _seconds(options: Mapping[str, object], name: str, default: float) -> float:
     value = options.get(name, default)
     return float(value) if isinstance(value, (int, float, str)) else default
-
-
-def _collect(pending: dict[str, _Pending], before: Alarm | None, change: Change) -> None:
-    alarm = change.alarm
-    if change.kind == "repeat":
-        return
-    work = pending.get(alarm.id)
-    if work is None:
-        work = pending[alarm.id] = _Pending(None if before is None else before.rev, alarm)
-    alarm.rev = 1 if work.rev is None else work.rev + 1
-    work.alarm = alarm
-    work.fields |= change.fields
-    work.steps += change.steps
-
-
-def _is_known(event: AnyEvent, before: Alarm | None, change: Change) -> bool:
-    """Tell whether ``event`` came before and had no effect then: it is to have none now."""
-    return before is not None and change.kind != "repeat" and event.event_id in before.written_by
-
-
-def _sign(works: Iterable[_Pending], events: Sequence[AnyEvent]) -> None:
-    """Note in each alarm all events of the batch on its entity: delivered again, they are known.
-
-    One that had no effect (an acknowledge before the alarm opened) could have one the second time.
-    """
-    ids: dict[str, list[str]] = {work.alarm.entity_id: [] for work in works}
-    for event in events:
-        if event.entity_id in ids:
-            ids[event.entity_id].append(event.event_id)
-    for work in works:
-        work.alarm.written_by = ids[work.alarm.entity_id]
-
-
-def _operation(work: _Pending) -> Operation:
-    if work.rev is None:
-        return Insert(msgspec.to_builtins(work.alarm))
-    # Repeats move it in memory alone: whenever anything is written it goes along.
-    names = work.fields | {"last_event", "written_by"}
-    change: Document = {"$set": {name: msgspec.to_builtins(getattr(work.alarm, name)) for name in names}}
-    if work.steps:
-        change["$push"] = {"steps": {"$each": msgspec.to_builtins(work.steps)}}
-    return Guarded(work.alarm.id, work.rev, change)
 
 
 def _alert(change: Change, event: AnyEvent) -> Outgoing:

@@ -245,6 +245,9 @@ ENGINE_OPTIONS: dict[str, tuple[Key, ...]] = {
     "alarm": (
         Key("resolve_delay", kinds.duration(0, 3.2e7), "60s", "An alarm that is back to OK is resolved after this."),
         Key("cancel_resolve_delay", kinds.duration(0, 3.2e7), "1h", "A cancelled alarm is resolved after this."),
+        Key(
+            "soft_states", kinds.boolean(), "false", "Whether soft states (`state_type` 0) open, move and close alarms."
+        ),
     ),
 }
 """Options of single engines, beside the keys that every engine has."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from canopsis.core.alarm import Alarm
-from canopsis.store import alarms, entities, filter_rules, metrics
+from canopsis.core.alarm import Alarm, Step
+from canopsis.core.identity import Content
+from canopsis.store import alarm_steps, alarms, entities, events, filter_rules, metrics
 from canopsis.store.client import Store
 from canopsis.store.operations import Document
 
@@ -30,9 +31,25 @@ class StoreContext:
         """See ``Context``."""
         return alarms.open_alarms(self._db, entity_ids) if entity_ids else {}
 
-    def latest_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+    def latest_alarms(self, entity_ids: Sequence[str]) -> list[Alarm]:
         """See ``Context``."""
         return alarms.latest(self._db, entity_ids)
+
+    def alarms_of_ids(self, alarm_ids: Sequence[str]) -> list[Alarm]:
+        """See ``Context``."""
+        return alarms.by_ids(self._db, alarm_ids) if alarm_ids else []
+
+    def older_steps(self, newest: str, event_ids: Collection[str]) -> list[Step]:
+        """See ``Context``."""
+        return alarm_steps.made_by(self._db, newest, event_ids)
+
+    def stored_events(self, event_ids: Collection[str]) -> dict[str, Content]:
+        """See ``Context``."""
+        return events.contents(self._db, event_ids) if event_ids else {}
+
+    def newest_checks(self, entity_ids: Collection[str]) -> dict[str, float]:
+        """See ``Context``."""
+        return events.newest_checks(self._db, entity_ids, self.now) if entity_ids else {}
 
     def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:
         """See ``Context``."""

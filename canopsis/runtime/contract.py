@@ -7,14 +7,15 @@ tested without a broker or a database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import msgspec
 
-from canopsis.core.alarm import Alarm
+from canopsis.core.alarm import Alarm, Step
 from canopsis.core.event import AnyEvent
+from canopsis.core.identity import Content
 from canopsis.runtime.bysource import Counts, Kind
 from canopsis.store.operations import Document, Writes, no_writes
 
@@ -141,8 +142,27 @@ class Context(Protocol):
         """Return the open alarm of each entity that has one, by entity id."""
         ...
 
-    def latest_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
-        """Return the last alarm, open or resolved, of each entity that ever had one, by entity id."""
+    def latest_alarms(self, entity_ids: Sequence[str]) -> list[Alarm]:
+        """Return the last few alarms, open or resolved, of each entity, the newest first."""
+        ...
+
+    def alarms_of_ids(self, alarm_ids: Sequence[str]) -> list[Alarm]:
+        """Return those of these alarms that there are, open or resolved."""
+        ...
+
+    def older_steps(self, newest: str, event_ids: Collection[str]) -> list[Step]:
+        """Return the steps that these events made, of those in the segments of an alarm, from ``newest`` back.
+
+        The search ends with the first segment that has none.
+        """
+        ...
+
+    def stored_events(self, event_ids: Collection[str]) -> dict[str, Content]:
+        """Return what counts of those of these events that are in the event log, by id."""
+        ...
+
+    def newest_checks(self, entity_ids: Collection[str]) -> dict[str, float]:
+        """Return the time of the newest check in the event log of each entity, of those not after ``now``."""
         ...
 
     def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:

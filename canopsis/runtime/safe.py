@@ -15,7 +15,7 @@ from canopsis.errors import Fenced, InputError, StoreError
 from canopsis.runtime.contract import Dead
 from canopsis.runtime.health import Health
 from canopsis.runtime.letters import reduced
-from canopsis.store import alarms, client, dead_letters, write
+from canopsis.store import alarm_steps, alarms, client, dead_letters, write
 from canopsis.store.client import Store
 from canopsis.store.operations import Delete, Document, Insert, Operation, Writes
 
@@ -74,11 +74,13 @@ class SafeStore:
     def _all(self, writes: Writes) -> None:
         """Do all ``writes``: alarms first, for their guard may forbid the rest; then the others at once.
 
-        Alarms leave ``writes`` once they are written: done again, they would meet their own guard.
+        Before them their older steps, to which they point. Both leave ``writes`` once they are written:
+        done again, alarms would meet their own guard.
         """
-        if alarms.COLLECTION in writes:
-            write.apply(self._db, {alarms.COLLECTION: writes[alarms.COLLECTION]})
-            del writes[alarms.COLLECTION]
+        for first in (alarm_steps.COLLECTION, alarms.COLLECTION):
+            if first in writes:
+                write.apply(self._db, {first: writes[first]})
+                del writes[first]
         parts = [{name: operations} for name, operations in writes.items()]
         others = [self._pool.submit(write.apply, self._db, part) for part in parts[:-1]]
         try:

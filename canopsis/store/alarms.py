@@ -106,13 +106,20 @@ def open_alarms(db: Store, entity_ids: Sequence[str]) -> dict[str, Alarm]:
     return {document["entity_id"]: msgspec.convert(document, Alarm) for document in found}
 
 
-def latest(db: Store, entity_ids: Sequence[str]) -> dict[str, Alarm]:
-    """Return the last alarm of each entity that ever had one, open or resolved. Raises StoreError."""
+def by_ids(db: Store, alarm_ids: Sequence[str]) -> list[Alarm]:
+    """Return those of these alarms that there are, open or resolved. Raises StoreError."""
     with store_errors("reading alarms"):
-        found = [
-            db[COLLECTION].find_one({"entity_id": entity}, sort=[("created", DESCENDING)]) for entity in entity_ids
-        ]
-    return {document["entity_id"]: msgspec.convert(document, Alarm) for document in found if document is not None}
+        found = list(db[COLLECTION].find({"_id": {"$in": list(alarm_ids)}}))
+    return [msgspec.convert(document, Alarm) for document in found]
+
+
+def latest(db: Store, entity_ids: Sequence[str], count: int = 5) -> list[Alarm]:
+    """Return the last ``count`` alarms of each entity, open or resolved, the newest first. Raises StoreError."""
+    found: list[Document] = []
+    with store_errors("reading alarms"):
+        for entity in entity_ids:
+            found += db[COLLECTION].find({"entity_id": entity}, sort=[("created", DESCENDING)], limit=count)
+    return [msgspec.convert(document, Alarm) for document in found]
 
 
 def due_alarms(db: Store, resolve_before: float, cancelled_before: float, limit: int = 1000) -> list[Alarm]:

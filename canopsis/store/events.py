@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from canopsis.core.identity import CONTENT_FIELDS, REUSED, Content, derived_id, stored_content
 from canopsis.store.client import Store, store_errors
 from canopsis.store.keys import unescaped
 from canopsis.store.operations import Document
@@ -22,6 +23,9 @@ _SORTABLE = {"received": "received", "timestamp": "timestamp"}
 _LIST = Listing(COLLECTION, _SORTABLE, "-received", indexed=("received",))
 _LIST_OF_ENTITY = Listing(COLLECTION, _SORTABLE, "-timestamp", indexed=("timestamp",))
 _CLOCKS_APART = timedelta(minutes=5)
+_LOOKED_AT = 1000
+"""Newest events of an entity among which its newest check is looked for: one may have measures alone."""
+
 SEARCHED = ("component", "resource", "output")
 
 
@@ -77,3 +81,46 @@ def _read_back(document: Document) -> Document:
     if "extra" in document:
         document["extra"] = unescaped(document["extra"])
     return document
+
+
+def contents(db: Store, event_ids: Collection[str]) -> dict[str, Content]:
+    """Return what counts of those of these events that are stored, by id. Raises StoreError."""
+    with store_errors("reading events"):
+        found = db[COLLECTION].find({"_id": {"$in": list(event_ids)}}, projection=CONTENT_FIELDS)
+        return {document["_id"]: stored_content(document) for document in found}
+
+
+def newest_checks(db: Store, entity_ids: Collection[str], now: float) -> dict[str, float]:
+    """Return the time of the newest check of each entity that has one, of those not later than ``now``.
+
+    One question for all, one search in the index for each. Raises StoreError.
+    """
+    newest: list[Document] = [
+        {"$match": {"timestamp": {"$lte": now}}},
+        {"$sort": {"timestamp": DESCENDING}},
+        {"$limit": _LOOKED_AT},
+        {"$match": {"event_type": "check"}},
+        {"$limit": 1},
+        {"$project": {"_id": 0, "timestamp": 1}},
+    ]
+    joined = {"from": COLLECTION, "localField": "e", "foreignField": "entity_id", "pipeline": newest, "as": "found"}
+    stages: list[Document] = [
+        {"$documents": [{"e": entity} for entity in entity_ids]},
+        {"$lookup": joined},
+        {"$unwind": "$found"},
+    ]
+    with store_errors("reading events"):
+        return {row["e"]: float(row["found"]["timestamp"]) for row in db.aggregate(stages)}
+
+
+def under_own_ids(db: Store, documents: Sequence[Document]) -> list[Document]:
+    """Return those of ``documents``, whose ids are stored already, that are other events, each under an id of its own.
+
+    Raises StoreError.
+    """
+    known = contents(db, [document["_id"] for document in documents])
+    others = [document for document in documents if stored_content(document) != known.get(document["_id"])]
+    for document in others:
+        document["_id"] = derived_id(document["_id"], stored_content(document))
+        document["warnings"] = [*document.get("warnings", ()), REUSED]
+    return others

@@ -13,6 +13,7 @@ from pymongo import ASCENDING, IndexModel
 
 from canopsis.errors import SiteError, StoreError
 from canopsis.store import (
+    alarm_steps,
     alarms,
     dead_letters,
     entities,
@@ -37,6 +38,7 @@ Step = Callable[[Store], None]
 
 COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     alarms.COLLECTION: alarms.INDEXES,
+    alarm_steps.COLLECTION: (),
     entities.COLLECTION: entities.INDEXES,
     events.COLLECTION: events.INDEXES,
     dead_letters.COLLECTION: dead_letters.INDEXES,

@@ -12,7 +12,7 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from canopsis.errors import Fenced, InputError, StoreError
-from canopsis.store import alarms
+from canopsis.store import alarms, events
 from canopsis.store.client import Store, is_away, store_errors
 from canopsis.store.operations import Delete, Document, Guarded, Insert, Operation, Upsert, Writes
 
@@ -75,14 +75,28 @@ def _insert(db: Store, collection: str, documents: list[Document], done: Written
         db[collection].insert_many(documents, ordered=False)
     except BulkWriteError as error:
         repeated = _check_duplicates(collection, error)
-        done.repeated += repeated
-        done.inserted += len(documents) - repeated
+        others = events.under_own_ids(db, [documents[at] for at in repeated]) if collection == events.COLLECTION else []
+        done.repeated += len(repeated) - len(others)
+        done.inserted += len(documents) - len(repeated)
+        if others:
+            _insert_rest(db, collection, others, done)
     else:
         done.inserted += len(documents)
 
 
-def _check_duplicates(collection: str, error: BulkWriteError) -> int:
-    """Return how many documents were there already; raise for any other reason."""
+def _insert_rest(db: Store, collection: str, documents: list[Document], done: Written) -> None:
+    """Insert events under ids of their own; those that are there came before."""
+    try:
+        db[collection].insert_many(documents, ordered=False)
+        repeated = 0
+    except BulkWriteError as error:
+        repeated = len(_check_duplicates(collection, error))
+    done.repeated += repeated
+    done.inserted += len(documents) - repeated
+
+
+def _check_duplicates(collection: str, error: BulkWriteError) -> list[int]:
+    """Return the places of the documents that were there already; raise for any other reason."""
     details = error.details or {}
     for failure in details.get("writeErrors", ()):
         code = failure.get("code")
@@ -94,7 +108,7 @@ def _check_duplicates(collection: str, error: BulkWriteError) -> int:
             raise StoreError(f"writing {collection}: {failure.get('errmsg')}") from error
         raise error
     _check_concern(collection, error, details)
-    return len(details.get("writeErrors", ()))
+    return [int(failure["index"]) for failure in details.get("writeErrors", ())]
 
 
 def _update(db: Store, collection: str, operations: list[Guarded | Upsert], done: Written) -> None:

@@ -254,7 +254,7 @@ def test_the_examples_of_events_are_good_ones() -> None:
 def test_the_documented_fields_of_an_alert_are_those_it_has() -> None:
     event = normalise(json.loads(blocks("event-format.md", "json")[0]), now=1_795_600_000.0)
     event.event_id = "9b1d"
-    change = apply(event, None, LifecycleRules(60.0, 60.0))
+    change = apply(event, None, LifecycleRules(60.0, 60.0), event.timestamp)
     assert change is not None
     documented = json.loads(blocks("event-format.md", "json")[-1])
     made = alert_body(change, event)

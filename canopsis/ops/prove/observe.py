@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from canopsis.errors import SiteError
 from canopsis.ops.apiclient import PREFIX, Api
 from canopsis.ops.prove.model import Alarm, Fields, Mark, Step
 
@@ -15,7 +16,28 @@ _PAGE = 200
 def alarms(api: Api, entity_id: str) -> list[Alarm]:
     """Return the alarms of an entity, oldest first. Raises SiteError when they cannot be read."""
     listed = _pages(api, "alarms", {"entity_id": entity_id, "show": "all", "sort": "created"})
-    return [_alarm(api.data("GET", f"{PREFIX}/alarms/{quote(each['_id'], safe='')}")[0]) for each in listed]
+    return [_shown(api, f"{PREFIX}/alarms/{quote(each['_id'], safe='')}") for each in listed]
+
+
+def _shown(api: Api, path: str) -> Alarm:
+    found = api.data("GET", path)[0]
+    has_more = any(step["type"] == "statecounter" for step in found["steps"])
+    return _alarm(found | ({"steps": _all_steps(api, f"{path}/steps")} if has_more else {}))
+
+
+def _all_steps(api: Api, path: str) -> list[Mapping[str, Any]]:
+    """Return the steps of an alarm, oldest first, that the API shows newest first, part by part."""
+    steps: list[Mapping[str, Any]] = []
+    query: dict[str, object] = {}
+    while True:
+        answer = api.call("GET", path, query=query)
+        if not answer.good:
+            raise SiteError(f"GET {path}: {answer.problem()}")
+        part = answer.json()
+        steps += part["data"]
+        if part["older"] is None:
+            return steps[::-1]
+        query = {"older": part["older"]}
 
 
 def log(api: Api, entity_id: str) -> list[Fields]:

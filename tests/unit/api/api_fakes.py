@@ -72,6 +72,7 @@ class FakeDatabase:
     away: str = ""
     page: Page = field(default_factory=lambda: Page(0, []))
     documents: dict[str, Document] = field(default_factory=dict)
+    segments: dict[str, Document] = field(default_factory=dict)
     points: Series | None = None
     living: list[Document] = field(default_factory=list)
     queries: list[Any] = field(default_factory=list)
@@ -103,6 +104,10 @@ class FakeDatabase:
     def alarm(self, alarm_id: str) -> Document | None:
         self._asked(alarm_id)
         return self.documents.get(alarm_id)
+
+    def alarm_steps(self, segment_id: str) -> Document | None:
+        self._asked(segment_id)
+        return self.segments.get(segment_id)
 
     def dead_letter(self, letter_id: str) -> Document | None:
         self._asked(letter_id)

@@ -204,3 +204,38 @@ def test_no_broker_no_action(api: Api) -> None:
     api.database.documents["a1"] = alarm()
     api.broker.away = "gone"
     assert api.post("/api/v1/alarms/a1/ack", role="operator").status_code == 503
+
+
+STEPS = [
+    {"type": "comment", "t": float(at), "author": "ann", "message": str(at), "value": 1, "e": f"e{at}"}
+    for at in range(6)
+]
+COUNTER = {"type": "statecounter", "t": 3.0, "author": "canopsis", "message": "", "value": 4, "e": "", "counts": {}}
+
+
+def test_b5_steps_are_read_part_by_part_newest_first(api: Api) -> None:
+    api.database.documents["a1"] = alarm(_id="a1", steps=[COUNTER, *STEPS[4:]], older="s2")
+    api.database.segments["s2"] = {"_id": "s2", "alarm_id": "a1", "older": "s1", "steps": STEPS[2:4]}
+    api.database.segments["s1"] = {"_id": "s1", "alarm_id": "a1", "older": "", "steps": STEPS[:2]}
+    found, older = [], ""
+    while older is not None:
+        answer = api.get("/api/v1/alarms/a1/steps" + (f"?older={older}" if older else "")).json
+        assert (answer["total"], answer["success"]) == (6, True)
+        found += answer["data"]
+        older = answer["older"]
+    assert found == STEPS[::-1]
+
+
+def test_b5_an_alarm_of_before_has_all_its_steps_in_one_part(api: Api) -> None:
+    api.database.documents["a1"] = alarm(_id="a1", steps=STEPS)
+    answer = api.get("/api/v1/alarms/a1/steps").json
+    assert (answer["total"], answer["older"], answer["data"]) == (6, None, STEPS[::-1])
+
+
+@pytest.mark.parametrize("older", ["nothing", "s9"])
+def test_b5_a_part_of_another_alarm_is_none_of_this_one(api: Api, older: str) -> None:
+    api.database.documents["a1"] = alarm(_id="a1", steps=STEPS)
+    api.database.segments["s9"] = {"_id": "s9", "alarm_id": "other", "older": "", "steps": STEPS}
+    answer = api.get(f"/api/v1/alarms/a1/steps?older={older}")
+    assert answer.status_code == 404
+    assert (answer.json["field"], answer.json["value"]) == ("older", older)

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from canopsis.core import lifecycle
 from canopsis.core.alarm import Alarm
 from canopsis.core.event import (
     Ack,
@@ -20,7 +21,7 @@ from canopsis.core.event import (
     Uncancel,
     normalise,
 )
-from canopsis.core.lifecycle import Change, LifecycleRules, apply
+from canopsis.core.lifecycle import Change, LifecycleRules
 
 NOW = 1_700_000_000.0
 
@@ -80,6 +81,21 @@ def act(kind: type[AnyEvent], at: float, event_id: str, author: str = "ann", out
     )
 
 
+LATER = NOW + 1_000_000
+"""A time after all events of a test."""
+
+
+def apply(
+    event: AnyEvent,
+    alarm: Alarm | None,
+    rules: LifecycleRules = RULES,
+    now: float = LATER,
+    newest: float | None = None,
+) -> Change | None:
+    """Apply ``event``, by default after all times that it may tell."""
+    return lifecycle.apply(event, alarm, rules, now, newest)
+
+
 def run(*events: AnyEvent, alarm: Alarm | None = None, rules: LifecycleRules = RULES) -> list[Change | None]:
     """Apply ``events`` one after the other and return what each did."""
     changes: list[Change | None] = []
@@ -91,9 +107,9 @@ def run(*events: AnyEvent, alarm: Alarm | None = None, rules: LifecycleRules = R
     return changes
 
 
-def alarm_after(*events: AnyEvent, rules: LifecycleRules = RULES) -> Alarm:
+def alarm_after(*events: AnyEvent, alarm: Alarm | None = None, rules: LifecycleRules = RULES) -> Alarm:
     """Return the alarm after ``events``; there must be one."""
-    last = [change for change in run(*events, rules=rules) if change is not None][-1]
+    last = [change for change in run(*events, alarm=alarm, rules=rules) if change is not None][-1]
     return last.alarm
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from core_samples import NOW, RULES, act, alarm_after, check, run
+from core_samples import NOW, RULES, act, alarm_after, apply, check, run
 
 from canopsis.core.alert import alert_body, alert_routing_key
 from canopsis.core.event import Ack, AnyEvent, Resolve
-from canopsis.core.lifecycle import Change, apply
+from canopsis.core.lifecycle import Change
 
 
 def last_change(*events: AnyEvent) -> Change:

@@ -7,18 +7,24 @@ from typing import Any
 
 import msgspec
 import pytest
-from core_samples import NOW, RULES, act, alarm_after, check, run, steps_of
+from core_samples import LATER, NOW, RULES, act, alarm_after, apply, check, steps_of
 
 from canopsis.core.alarm import Alarm, Mark, Step
 from canopsis.core.event import Ack, AckRemove, AnyEvent, Cancel, Check, Comment, Log, Perf, Resolve, Uncancel
-from canopsis.core.lifecycle import Change, LifecycleRules, alarm_id, apply, is_due, kind_of
+from canopsis.core.lifecycle import MAX_MESSAGE, Change, LifecycleRules, alarm_id, is_due, is_quiet, kind_of
 from canopsis.core.status import CANCELLED, OFF, ONGOING, status_of
 
-SMALL = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, step_limit=4)
+SOFT = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, soft_states=True)
 
 
-def changed(event: AnyEvent, alarm: Alarm | None, rules: LifecycleRules = RULES) -> Change:
-    change = apply(event, alarm, rules)
+def changed(
+    event: AnyEvent,
+    alarm: Alarm | None,
+    rules: LifecycleRules = RULES,
+    now: float = LATER,
+    newest: float | None = None,
+) -> Change:
+    change = apply(event, alarm, rules, now, newest)
     assert change is not None
     return change
 
@@ -350,59 +356,113 @@ def test_with_no_delay_an_alarm_is_resolved_at_once() -> None:
     assert not alarm_after(check(2, 0, "e1"), act(Cancel, 1, "c1"), act(Resolve, 1, "r1"), rules=rules).open
 
 
-def flapping(count: int, rules: LifecycleRules) -> Alarm:
-    return alarm_after(*[check(at % 2 + 1, at, f"e{at}") for at in range(count)], rules=rules)
+def test_b1_a_late_check_does_nothing_with_none_open() -> None:
+    assert apply(check(2, -600, "e2"), None, newest=NOW) is None
+    assert apply(check(2, 0, "e2"), None, newest=NOW) is not None
 
 
-def test_beyond_the_limit_changes_of_state_leave_no_step_but_one_note() -> None:
-    alarm = flapping(10, SMALL)
-    assert steps_of(alarm) == [("stateinc", 1), ("statusinc", 1), ("stateinc", 2), ("statedec", 1), ("comment", 1)]
-    note = alarm.steps[-1]
-    assert (note.author, note.message) == (
-        "canopsis",
-        "4 steps: changes of state and status leave no more of them",
-    )
-    assert alarm.state == 2
+def test_b1_a_late_check_does_nothing_to_an_alarm_that_knows_less() -> None:
+    alarm = alarm_after(check(2, 0, "e1"))
+    assert apply(check(0, 50, "e2"), alarm, newest=NOW + 100) is None
+    assert changed(check(0, 100, "e2"), alarm, newest=NOW + 100).alarm.state == 0
 
 
-def test_beyond_the_limit_state_and_status_still_move() -> None:
-    alarm = changed(check(0, 20, "last"), flapping(10, SMALL), SMALL).alarm
-    assert (alarm.state, alarm.status, alarm.updated) == (0, OFF, NOW + 20)
-    assert len(alarm.steps) == 5
+def test_b2_a_check_counts_at_once_when_a_clock_that_was_ahead_is_put_right() -> None:
+    ahead = alarm_after(check(2, 10_000, "e1"))
+    change = changed(check(0, 5, "e2"), ahead, now=NOW + 6, newest=NOW + 10_000)
+    alarm = change.alarm
+    assert (alarm.state, alarm.last_event, alarm.updated, alarm.created) == (0, NOW + 5, NOW + 5, NOW + 5)
+    assert [step.t - NOW for step in change.steps] == [5, 5]
+    assert is_due(alarm, NOW + 65, RULES)
 
 
-def test_one_event_that_crosses_the_limit_leaves_what_fits() -> None:
-    rules = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, step_limit=3)
-    alarm = alarm_after(check(2, 0, "e1"), check(0, 1, "e2"), rules=rules)
-    assert steps_of(alarm) == [("stateinc", 2), ("statusinc", 1), ("statedec", 0), ("comment", 2)]
+def test_b2_the_same_check_puts_the_times_right_too() -> None:
+    ahead = alarm_after(check(2, 10_000, "e1"), act(Cancel, 10_001, "c1", output="a test"))
+    event = check(2, 5, "e2")
+    assert not is_quiet(event, ahead, RULES, NOW + 6)
+    change = changed(event, ahead, now=NOW + 6)
+    assert (change.kind, change.steps) == ("changed", ())
+    assert change.fields == {"created", "updated", "last_event", "cancel"}
+    assert change.alarm.cancel == Mark("ann", "a test", NOW + 5)
+    assert change.alarm.updated == NOW + 5
+    assert is_quiet(check(2, 7, "e3"), change.alarm, RULES, NOW + 8)
 
 
-def test_beyond_the_limit_operators_and_resolving_leave_their_steps() -> None:
-    alarm = flapping(10, SMALL)
-    events = [
-        act(Ack, 20, "a1"),
-        act(Comment, 21, "k1", output="x"),
-        act(AckRemove, 22, "a2"),
-        act(Cancel, 23, "c1"),
-        act(Uncancel, 24, "c2"),
-        check(0, 25, "e25"),
-        act(Resolve, 100, "r1"),
-    ]
-    last = run(*events, alarm=alarm, rules=SMALL)[-1]
-    assert last is not None
-    expected = ["ack", "comment", "ackremove", "cancel", "uncancel", "resolve"]
-    assert [step.type for step in last.alarm.steps[5:]] == expected
-    assert not last.alarm.open
+def test_b2_only_the_time_that_is_ahead_is_put_right() -> None:
+    ahead = alarm_after(check(2, 0, "e1"), act(Cancel, 10_001, "c1"))
+    change = changed(check(2, 5, "e2"), msgspec.structs.replace(ahead, updated=NOW), now=NOW + 6)
+    assert change.fields == {"last_event", "cancel"}
+    first = changed(check(2, 5, "e2"), alarm_after(check(2, 10_000, "e1")), now=NOW + 6)
+    assert first.alarm.cancel is None
 
 
-def test_the_note_is_left_once_even_when_operators_pass_the_limit_first() -> None:
-    alarm = alarm_after(check(2, 0, "e1"), *(act(Comment, at, f"k{at}") for at in range(5)), rules=SMALL)
-    changes = run(check(1, 10, "e2"), check(2, 11, "e3"), alarm=alarm, rules=SMALL)
-    assert [change is not None and [step.author for step in change.steps] for change in changes] == [["canopsis"], []]
+@pytest.mark.parametrize("kind", [Ack, Cancel, Comment])
+def test_b2_operators_stamp_nothing_ahead(kind: type[AnyEvent]) -> None:
+    ahead = alarm_after(check(2, 10_000, "e1"))
+    change = changed(act(kind, 5, "a1", output="x"), ahead, now=NOW + 6)
+    assert {step.t for step in change.steps} == {NOW + 5}
 
 
-def test_the_limit_is_2000_steps() -> None:
-    assert RULES.step_limit == 2000
+def test_b2_an_event_that_is_ahead_itself_is_stamped_with_the_present() -> None:
+    opened = changed(check(2, 900, "e1"), None, now=NOW + 6).alarm
+    assert (opened.created, opened.updated, opened.last_event, opened.steps[0].t) == (NOW + 6,) * 4
+    later = changed(check(1, 900, "e2"), opened, now=NOW + 7).alarm
+    assert (later.updated, later.last_event, later.steps[-1].t) == (NOW + 7,) * 3
+    over = alarm_after(check(2, 0, "e1"), check(0, 1, "e2"))
+    assert apply(act(Resolve, 900, "r1"), over, now=NOW + 6) is None
+
+
+def test_b5_every_change_of_state_leaves_a_step() -> None:
+    alarm = alarm_after(*[check(at % 2 + 1, at, f"e{at}") for at in range(3000)])
+    assert len(alarm.steps) == 3001
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("x" * 1024, "x" * 1024), ("x" * 1025, "x" * 1021 + "…"), ("…" * 300, None)]
+)
+def test_b5_the_message_of_a_step_is_bounded_in_bytes(text: str, kept: str | None) -> None:
+    alarm = alarm_after(check(2, 0, "e1", text), check(0, 1, "e2", text))
+    assert {step.message for step in alarm.steps} == {kept or text}
+    assert alarm.output == alarm.initial_output == text
+
+
+def test_b5_a_message_is_not_cut_within_a_character() -> None:
+    message = alarm_after(check(2, 0, "e1", "大" * 4096)).steps[0].message
+    assert message == "大" * 340 + "…"
+    assert len(message.encode()) <= MAX_MESSAGE
+
+
+def test_b5_what_an_operator_says_is_kept_whole() -> None:
+    alarm = alarm_after(check(2, 0, "e1"), act(Comment, 1, "k1", output="大" * 4096))
+    assert alarm.steps[-1].message == "大" * 4096
+
+
+def test_b9_soft_states_do_not_open_move_or_close() -> None:
+    assert apply(check(2, 0, "e1", state_type=0), None) is None
+    alarm = alarm_after(check(2, 0, "e1"))
+    assert apply(check(0, 1, "e2", state_type=0), alarm) is None
+    assert apply(check(3, 1, "e2", "new", state_type=0), alarm) is None
+    assert is_quiet(check(3, 1, "e2", state_type=0), None, RULES, LATER)
+
+
+def test_b9_soft_states_count_where_the_rules_say_so() -> None:
+    alarm = changed(check(2, 0, "e1", state_type=0), None, SOFT).alarm
+    assert changed(check(0, 1, "e2", state_type=0), alarm, SOFT).alarm.state == 0
+    assert not is_quiet(check(3, 1, "e2", state_type=0), None, SOFT, LATER)
+
+
+def test_what_is_quiet() -> None:
+    alarm = alarm_after(check(2, 0, "e1", "x", long_output="y"))
+    same = check(2, 1, "e2", "x", long_output="y")
+    assert is_quiet(same, alarm, RULES, LATER)
+    assert not is_quiet(same, msgspec.structs.replace(alarm, written_by=["e2"]), RULES, LATER)
+    for event in (check(1, 1, "e2", "x", long_output="y"), check(2, 1, "e2", "z"), check(2, 1, "e2", "x")):
+        assert not is_quiet(event, alarm, RULES, LATER)
+    assert is_quiet(check(0, 1, "e2"), None, RULES, LATER)
+    assert not is_quiet(check(1, 1, "e2"), None, RULES, LATER)
+    assert is_quiet(act(Ack, 1, "a1"), None, RULES, LATER)
+    assert not is_quiet(act(Ack, 1, "a1"), alarm, RULES, LATER)
+    assert not is_quiet(act(Resolve, 1, "r1"), None, RULES, LATER)
 
 
 @pytest.mark.parametrize(

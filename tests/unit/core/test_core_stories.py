@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from core_samples import NOW, RULES, act, check, raw_check, run, steps_of
+from core_samples import NOW, RULES, act, apply, check, raw_check, run, steps_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body
 from canopsis.core.event import AnyEvent, Comment, decode, decode_batch, normalise
-from canopsis.core.lifecycle import LifecycleRules, apply
+from canopsis.core.lifecycle import LifecycleRules
 from canopsis.core.plugin import parse_output
 
 START = int(NOW) - 10_000

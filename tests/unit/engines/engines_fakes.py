@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from canopsis.core.alarm import Alarm
-from canopsis.core.event import AnyEvent, normalise
+from canopsis.core.alarm import Alarm, Step
+from canopsis.core.event import AnyEvent, Check, normalise, to_document
+from canopsis.core.identity import Content, stored_content
+from canopsis.core.steps import Segment
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Message
 from canopsis.store.operations import Document
@@ -26,6 +28,8 @@ class FakeContext:
     entities: dict[str, Document] = field(default_factory=dict)
     rules: list[Document] = field(default_factory=list)
     metrics: list[Document] = field(default_factory=list)
+    log: list[AnyEvent] = field(default_factory=list)
+    segments: dict[str, Segment] = field(default_factory=dict)
     reads: list[tuple[Any, ...]] = field(default_factory=list)
     away: bool = False
 
@@ -37,10 +41,34 @@ class FakeContext:
         self._read("open_alarms", *entity_ids)
         return {entity: self.alarms[entity] for entity in entity_ids if entity in self.alarms}
 
-    def latest_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
+    def latest_alarms(self, entity_ids: Sequence[str]) -> list[Alarm]:
         self._read("latest_alarms", *entity_ids)
-        known = self.alarms | {alarm.entity_id: alarm for alarm in self.resolved}
-        return {entity: known[entity] for entity in entity_ids if entity in known}
+        known = [*self.alarms.values(), *self.resolved]
+        return sorted((each for each in known if each.entity_id in entity_ids), key=lambda each: -each.created)
+
+    def alarms_of_ids(self, alarm_ids: Sequence[str]) -> list[Alarm]:
+        self._read("alarms_of_ids", *alarm_ids)
+        known = {alarm.id: alarm for alarm in (*self.alarms.values(), *self.resolved)}
+        return [known[alarm_id] for alarm_id in alarm_ids if alarm_id in known]
+
+    def older_steps(self, newest: str, event_ids: Collection[str]) -> list[Step]:
+        self._read("older_steps", newest, *sorted(event_ids))
+        found: list[Step] = []
+        while newest:
+            segment = self.segments[newest]
+            own = [step for step in segment.steps if step.e in event_ids]
+            found, newest = own + found, segment.older if own else ""
+        return found
+
+    def stored_events(self, event_ids: Collection[str]) -> dict[str, Content]:
+        self._read("stored_events", *sorted(event_ids))
+        return {each.event_id: stored_content(to_document(each)) for each in self.log if each.event_id in event_ids}
+
+    def newest_checks(self, entity_ids: Collection[str]) -> dict[str, float]:
+        self._read("newest_checks", *sorted(entity_ids))
+        checks = [each for each in self.log if isinstance(each, Check) and each.timestamp <= self.now]
+        checks = sorted((each for each in checks if each.entity_id in entity_ids), key=lambda each: each.timestamp)
+        return {each.entity_id: each.timestamp for each in checks}
 
     def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:
         self._read("due_alarms", resolve_before, cancelled_before)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from canopsis.core.alarm import Alarm
 from canopsis.core.entity import partition_of
 from canopsis.core.event import AnyEvent, Resolve, decode, normalise
+from canopsis.core.lifecycle import alarm_id
+from canopsis.core.steps import Segment
 from canopsis.engines import alarm as alarm_module
 from canopsis.engines.alarm import AlarmEngine
 from canopsis.errors import StoreError
@@ -33,6 +35,11 @@ def check(state: int, at: float, name: str = "", component: str = "web", **field
 
 def writes(effects: Effects) -> list[Operation]:
     return effects.write.get("alarms", [])
+
+
+def segments(effects: Effects) -> list[Segment]:
+    inserts = [operation for operation in effects.write["alarm_steps"] if isinstance(operation, Insert)]
+    return [msgspec.convert(operation.document, Segment) for operation in inserts]
 
 
 def told(effects: Effects) -> list[dict[str, Any]]:
@@ -298,3 +305,204 @@ def test_redelivery_after_a_crash_changes_nothing(events: list[AnyEvent], crash:
     database.apply(restarted.process(Batch(events), database.context()))
     straight, _ = run(events, {crash})
     assert without_rev(database.documents) == without_rev(straight)
+
+
+def by_kind(effects: Effects) -> dict[str, int]:
+    """Return what was counted, of all sources."""
+    assert {source for source, _ in effects.counts} <= {"nagios/central"}
+    return {kind: number for (_, kind), number in effects.counts.items()}
+
+
+def test_b1_a_late_check_of_the_same_batch_opens_nothing() -> None:
+    effects = engine().process(Batch([check(0, 600), check(2, 0)]), FakeContext())
+    assert (effects.write, effects.publish, by_kind(effects)) == ({}, [], {"late": 1})
+    assert [getattr(each, "late", None) for each in effects.forward] == [False, True]
+
+
+def test_b1_after_a_restart_the_newest_check_is_looked_up_once_an_entity() -> None:
+    ctx = FakeContext(log=[check(0, 600, "seen")])
+    alarms = engine()
+    assert by_kind(alarms.process(Batch([check(2, 0, "late")]), ctx)) == {"late": 1}
+    assert ctx.reads[-1] == ("newest_checks", "component:web")
+    ctx.reads.clear()
+    assert by_kind(alarms.process(Batch([check(2, 1, "late-too")]), ctx)) == {"late": 1}
+    assert [name for name, *_ in ctx.reads] == ["stored_events", "alarms_of_ids"]
+    assert len(writes(alarms.process(Batch([check(2, 601, "on-time")]), ctx))) == 1
+
+
+def test_b1_a_late_check_that_changes_nothing_is_marked_too() -> None:
+    alarms, ctx = engine(), FakeContext()
+    effects = alarms.process(Batch([check(0, 600), check(0, 0)]), ctx)
+    assert by_kind(effects) == {"late": 1}
+    assert ctx.reads == [("open_alarms", "component:web")]
+
+
+def test_b1_a_late_ok_does_not_close_an_alarm_that_another_worker_left() -> None:
+    database = Database()
+    database.apply(engine().process(Batch([check(2, 0, "e1"), check(2, 600, "e2")]), database.context()))
+    (document,) = database.documents.values()
+    document["last_event"] = NOW - 1000
+    ctx = database.context()
+    ctx.log = [check(2, 0, "e1"), check(2, 600, "e2")]
+    effects = engine().process(Batch([check(0, 300, "late")]), ctx)
+    assert (effects.write, by_kind(effects)) == ({}, {"late": 1})
+
+
+def _ahead(state: int) -> AnyEvent:
+    """Return a check that came when the clock was three hours ahead."""
+    return msgspec.structs.replace(check(state, 0, "ahead"), timestamp=NOW + 3 * 3600)
+
+
+def test_b2_a_clock_that_was_ahead_does_not_deafen() -> None:
+    database, alarms = Database(), engine()
+    ahead, stamped = database.context(), _ahead(2)
+    ahead.now = NOW + 3 * 3600
+    database.apply(alarms.process(Batch([stamped]), ahead))
+    for worker in (alarms, engine()):
+        ctx = database.context()
+        ctx.log = [stamped]
+        effects = worker.process(Batch([check(0, 999, "right")]), ctx)
+        (alert,) = told(effects)
+        assert (alert["state"], alert["updated"], alert["steps"][0]["t"]) == (0, NOW - 1, NOW - 1)
+        assert by_kind(effects) == {}
+
+
+def test_b2_a_quiet_check_forgets_the_time_that_was_ahead() -> None:
+    alarms, ahead = engine(), FakeContext(now=NOW + 3 * 3600)
+    alarms.process(Batch([_ahead(0)]), ahead)
+    ctx = FakeContext(log=[check(0, 900, "before")])
+    assert by_kind(alarms.process(Batch([check(0, 800, "right")]), ctx)) == {}
+    assert by_kind(alarms.process(Batch([check(2, 850, "late")]), ctx)) == {"late": 1}
+
+
+def test_b3_a_request_that_is_sent_again_moves_nothing() -> None:
+    database, alarms = Database(), engine()
+    comment = event("web", event_type="comment", event_id="c", timestamp=NOW - 997, author="me", output="hm")
+    request = [check(2, 1, "a"), check(0, 2, "b")]
+    sent = [check(2, 0, "x"), *request, comment]
+    for batch in ([sent[0]], request, [comment]):
+        database.apply(alarms.process(Batch(batch), database.context()))
+    ctx = database.context()
+    ctx.log = sent
+    for worker in (alarms, engine()):
+        effects = worker.process(Batch(request), ctx)
+        assert (effects.write, by_kind(effects)) == ({}, {"repeated": 2})
+        assert [alert["event_id"] for alert in told(effects)] == ["b"]
+    (document,) = database.documents.values()
+    assert document["state"] == 0
+
+
+def test_b3_a_repeat_is_one_whatever_time_it_is_stamped_with() -> None:
+    database = Database()
+    database.apply(engine().process(Batch([check(2, 0, "x"), check(0, 1, "b")]), database.context()))
+    ctx = database.context()
+    ctx.log = [check(2, 0, "x"), check(0, 1, "b")]
+    effects = engine().process(Batch([check(2, 500, "x")]), ctx)
+    assert (effects.write, by_kind(effects)) == ({}, {"repeated": 1})
+
+
+def test_b3_what_the_event_log_holds_no_more_is_known_by_its_alarm() -> None:
+    database = Database()
+    first = engine(resolve_delay=0)
+    resolve = event("web", event_type="resolve", timestamp=NOW - 990, event_id="r")
+    database.apply(first.process(Batch([check(2, 0, "x"), check(0, 1, "b"), resolve]), database.context()))
+    ctx = database.context()
+    ctx.resolved = [msgspec.convert(document, Alarm) for document in database.documents.values()]
+    effects = engine().process(Batch([check(2, 0, "x")]), ctx)
+    assert (effects.write, by_kind(effects)) == ({}, {"repeated": 1})
+    alarms = engine()
+    alarms.process(Batch([check(2, 0, "x")]), ctx)
+    assert len(writes(alarms.process(Batch([check(2, 2, "y")]), ctx))) == 1, "and the next problem opens"
+
+
+def test_b4_another_check_under_a_known_id_counts_under_its_own() -> None:
+    database, alarms = Database(), engine()
+    burns, is_out = check(2, 0, "fingerprint"), check(0, 60, "fingerprint")
+    database.apply(alarms.process(Batch([burns]), database.context()))
+    ctx = FakeContext(log=[burns])
+    effects = alarms.process(Batch([is_out]), ctx)
+    (own,) = effects.forward
+    assert own.event_id.startswith("fingerprint.")
+    assert own.warnings
+    assert "event_id" in own.warnings[0]
+    assert (is_out.event_id, by_kind(effects)) == ("fingerprint", {"repeated": 1})
+    (alert,) = told(effects)
+    assert (alert["state"], alert["event_id"], alert["steps"][0]["e"]) == (0, own.event_id, own.event_id)
+    database.apply(effects)
+    ctx = database.context()
+    ctx.log = [burns, own]
+    again = engine().process(Batch([is_out]), ctx)
+    assert (again.write, [each.event_id for each in again.forward]) == ({}, [own.event_id])
+
+
+def test_b4_both_in_one_batch() -> None:
+    effects = engine().process(Batch([check(2, 0, "id"), check(0, 1, "id"), check(2, 0, "id")]), FakeContext())
+    first, second, third = [each.event_id for each in effects.forward]
+    assert first == third == "id"
+    assert second != "id"
+    assert [alert["state"] for alert in told(effects)][:2] == [2, 0]
+    (insert,) = writes(effects)
+    assert isinstance(insert, Insert)
+    assert (insert.document["state"], insert.document["written_by"]) == (0, ["id", second])
+
+
+def test_b5_a_thousand_changes_of_one_batch_are_one_small_document_and_its_segments() -> None:
+    events = [check(at % 2 + 1, at / 10, f"e{at}") for at in range(1000)]
+    effects = engine().process(Batch(events), FakeContext())
+    assert list(effects.write) == ["alarm_steps", "alarms"], "what an alarm points to is written first"
+    (insert,) = writes(effects)
+    assert isinstance(insert, Insert)
+    assert len(insert.document["steps"]) <= 151
+    steps = sum(len(segment.steps) for segment in segments(effects))
+    assert insert.document["steps"][0]["value"] == steps
+    assert steps + len(insert.document["steps"]) - 1 == 1001
+
+
+def test_b5_a_folded_alarm_is_written_whole_under_its_guard() -> None:
+    database, alarms = Database(), engine()
+    database.apply(alarms.process(Batch([check(2, 0)]), database.context()))
+    for begin in range(1, 201, 50):
+        batch = [check(at % 2 + 1, at, f"e{at}") for at in range(begin, begin + 50)]
+        database.apply(alarms.process(Batch(batch), database.context()))
+    (document,) = database.documents.values()
+    assert len(document["steps"]) <= 151
+    assert document["older"]
+    assert msgspec.convert(document, Alarm).steps == alarms._memory["component:web"].alarm.steps
+
+
+def test_b5_alerts_of_steps_that_went_to_a_segment_are_told_again() -> None:
+    database = Database()
+    events = [check(at % 2 + 1, at / 10, f"e{at}") for at in range(400)]
+    effects = engine().process(Batch(events), database.context())
+    database.apply(effects)
+    ctx = database.context()
+    ctx.segments = {segment.id: segment for segment in segments(effects)}
+    again = engine().process(Batch(events), ctx)
+    assert again.write == {}
+    assert [alert["steps"] for alert in told(again)] == [alert["steps"] for alert in told(effects)]
+    assert {alert["kind"] for alert in told(again)} == {"opened", "changed"}
+
+
+def test_b9_soft_states_are_an_option() -> None:
+    soft = check(2, 0, state_type=0)
+    assert engine().process(Batch([soft]), FakeContext()).write == {}
+    assert len(writes(engine(soft_states=True).process(Batch([soft]), FakeContext()))) == 1
+
+
+def test_quiet_entities_of_a_batch_that_moves_are_not_looked_up() -> None:
+    ctx = FakeContext()
+    engine().process(Batch([check(0, 0, component="quiet"), check(2, 0, component="loud")]), ctx)
+    assert ctx.reads[1:] == [
+        ("stored_events", "loud-0"),
+        ("alarms_of_ids", alarm_id("component:loud", "loud-0")),
+        ("newest_checks", "component:loud"),
+    ]
+
+
+def test_an_event_without_an_id_is_always_new() -> None:
+    effects = engine().process(Batch([check(2, 0, "x"), *(_nameless(state) for state in (1, 2))]), FakeContext())
+    assert [alert["state"] for alert in told(effects)] == [2, 1, 2]
+
+
+def _nameless(state: int) -> AnyEvent:
+    return msgspec.structs.replace(check(state, state, "y"), event_id="")

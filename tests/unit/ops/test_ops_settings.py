@@ -88,7 +88,11 @@ def test_files_that_say_only_what_they_must_have_the_defaults_of_their_rooms(pre
     assert settings.retention(prefix) == Retention()
     (alarm,) = settings.chain(prefix).engines
     assert alarm == EngineSettings("alarm", options=alarm.options)
-    assert alarm.options == {"resolve_delay": RESOLVE_DELAY, "cancel_resolve_delay": CANCEL_RESOLVE_DELAY}
+    assert alarm.options == {
+        "resolve_delay": RESOLVE_DELAY,
+        "cancel_resolve_delay": CANCEL_RESOLVE_DELAY,
+        "soft_states": False,
+    }
 
 
 def test_the_chain(prefix: Prefix) -> None:
@@ -99,7 +103,7 @@ def test_the_chain(prefix: Prefix) -> None:
     assert (cleaner.process, cleaner.next, cleaner.beat_interval) == ("cleaner", ("event_filter",), 30)
     alarm = chain.engine("alarm")
     assert (alarm.process, alarm.instances) == ("worker", 1)
-    assert alarm.options == {"resolve_delay": 300, "cancel_resolve_delay": 3600}
+    assert alarm.options == {"resolve_delay": 300, "cancel_resolve_delay": 3600, "soft_states": False}
     assert cleaner.options == {}
 
 

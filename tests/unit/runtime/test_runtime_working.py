@@ -388,6 +388,10 @@ class TestContext:
         for module, name in (
             ("alarms", "open_alarms"),
             ("alarms", "latest"),
+            ("alarms", "by_ids"),
+            ("alarm_steps", "made_by"),
+            ("events", "contents"),
+            ("events", "newest_checks"),
             ("alarms", "due_alarms"),
             ("entities", "known"),
             ("filter_rules", "enabled"),
@@ -399,6 +403,10 @@ class TestContext:
         ctx = StoreContext(DB, NOW)
         ctx.open_alarms(["a"])
         ctx.latest_alarms(["a"])
+        ctx.alarms_of_ids(["x"])
+        ctx.older_steps("s", {"e1"})
+        ctx.stored_events({"e1"})
+        ctx.newest_checks(["a"])
         ctx.due_alarms(1.0, 2.0)
         ctx.known_entities(["b"])
         ctx.filter_rules()
@@ -406,6 +414,10 @@ class TestContext:
         assert [name for name, *_ in asked] == [
             "open_alarms",
             "latest",
+            "by_ids",
+            "made_by",
+            "contents",
+            "newest_checks",
             "due_alarms",
             "known",
             "enabled",

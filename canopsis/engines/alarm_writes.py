@@ -1,0 +1,89 @@
+"""What a batch does to alarms, as one write an alarm; steps that no longer fit go beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from canopsis.core.alarm import Alarm, Step
+from canopsis.core.event import AnyEvent
+from canopsis.core.lifecycle import Change
+from canopsis.core.steps import Segment, folded
+from canopsis.store import alarm_steps, alarms
+from canopsis.store.operations import Document, Guarded, Insert, Operation, Writes
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What a batch does to one alarm. ``rev`` is the stored revision, None while the alarm is new."""
+
+    rev: int | None
+    alarm: Alarm
+    fields: set[str] = field(default_factory=set)
+    steps: list[Step] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+
+
+class Writing:
+    """The writes of one batch."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, _Pending] = {}
+
+    def add(self, before: Alarm | None, change: Change) -> Alarm:
+        """Take a change in; return the alarm as it is to be remembered."""
+        alarm, segments = folded(change.alarm)
+        work = self._pending.get(alarm.id)
+        if work is None:
+            work = self._pending[alarm.id] = _Pending(None if before is None else before.rev, alarm)
+        alarm.rev = 1 if work.rev is None else work.rev + 1
+        work.alarm = alarm
+        work.fields |= change.fields
+        work.steps += change.steps
+        work.segments += segments
+        return alarm
+
+    def writes(self, events: Sequence[AnyEvent], after: Sequence[AnyEvent]) -> Writes:
+        """Return the writes, older steps first.
+
+        ``events`` are all those of the batch that act on alarms, ``after`` the same as they go on.
+        """
+        works = list(self._pending.values())
+        if not works:
+            return {}
+        self._sign(events, after)
+        segments: list[Operation] = [alarm_steps.insert(segment) for work in works for segment in work.segments]
+        older: Writes = {alarm_steps.COLLECTION: segments} if segments else {}
+        return older | {alarms.COLLECTION: [_operation(work) for work in works]}
+
+    def _sign(self, events: Sequence[AnyEvent], after: Sequence[AnyEvent]) -> None:
+        """Note in each alarm all events of the batch on its entity: delivered again, they are known.
+
+        One that had no effect (an acknowledge before the alarm opened) could have one the second time.
+        One that got an id of its own is noted under both: it comes again with the first.
+        """
+        works = self._pending.values()
+        ids: dict[str, dict[str, None]] = {work.alarm.entity_id: {} for work in works}
+        for event, own in zip(events, after, strict=True):
+            if event.entity_id in ids:
+                ids[event.entity_id] |= {event.event_id: None, own.event_id: None}
+        for work in works:
+            work.alarm.written_by = _until_its_end(work.alarm, list(ids[work.alarm.entity_id]))
+
+
+def _until_its_end(alarm: Alarm, ids: list[str]) -> list[str]:
+    """Return those of ``ids`` that came before the alarm ended: what follows is for the next one."""
+    return ids if alarm.open else ids[: ids.index(alarm.steps[-1].e) + 1]
+
+
+def _operation(work: _Pending) -> Operation:
+    if work.rev is None:
+        return Insert(msgspec.to_builtins(work.alarm))
+    # Repeats move it in memory alone: whenever anything is written it goes along.
+    names = work.fields | {"last_event", "written_by"} | ({"steps", "older"} if work.segments else set())
+    change: Document = {"$set": {name: msgspec.to_builtins(getattr(work.alarm, name)) for name in names}}
+    if work.steps and not work.segments:
+        change["$push"] = {"steps": {"$each": msgspec.to_builtins(work.steps)}}
+    return Guarded(work.alarm.id, work.rev, change)
