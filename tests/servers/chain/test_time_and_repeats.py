@@ -185,7 +185,7 @@ class TestLongLived:
 
 
 def test_b4_the_event_log_gives_other_events_ids_of_their_own(site: Site) -> None:
-    raws = [check("web", 0, event_id="id"), check("db", 0, event_id="id"), check("web", 0, event_id="id")]
+    raws = [check(name, 0, event_id="id", timestamp=NOW) for name in ("web", "db", "web")]
     for _ in range(2):
         effects = EventStore().process(Batch([normalise(raw, NOW) for raw in raws]), StoreContext(site.db))
         write.apply(site.db, effects.write)
