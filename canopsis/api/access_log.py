@@ -1,7 +1,8 @@
-"""gunicorn's access log, without the keys that a request may carry."""
+"""gunicorn's logs, without the keys that a request may carry."""
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from canopsis.api.auth.authkey import PARAMETER
 
 HIDDEN = "***"
 _PARAMETER = re.compile(r"(^|[?&;])([^=&;?\s\"]+)=([^&;\s\"#]*)")
+_HEADER = re.compile(r"((?:x[-_]canopsis[-_]authkey|authorization|cookie)[\"']*\s*[:=,]?\s*)[^\r\n\"']+", re.IGNORECASE)
 _PLACES = ("r", "q", "f", "U")
 """gunicorn's names of the request line, the query, the referrer and the path."""
 
@@ -27,8 +29,22 @@ def hide_keys(text: str) -> str:
     return _PARAMETER.sub(hide, text)
 
 
+class Masking(logging.Formatter):
+    """A formatter whose lines hold no key, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return hide_keys(_HEADER.sub(rf"\1{HIDDEN}", super().format(record)))
+
+
 class AccessLogger(Logger):  # type: ignore[misc]
     """gunicorn's logger; its lines hold no key."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ANN401 - gunicorn's
+        """Open the logs."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(Masking(self.error_fmt, self.datefmt))
 
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:  # noqa: ANN401 - gunicorn's
         """Return what a line is made of."""

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 
 from canopsis.api import account, alarms, dead_letters, endpoints, entities, events, health, metrics, openapi, status
-from canopsis.api.body import MAX_BODY, drain
+from canopsis.api.body import drain
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.database import MongoDatabase
 from canopsis.api.ports import Backend
@@ -52,11 +52,9 @@ def create_app(web: WebSettings, store: StoreSettings, amqp: AmqpSettings) -> Fl
 def build(web: WebSettings, backend: Backend) -> Flask:
     """Return the application over ``backend``."""
     app = Flask("canopsis.api", static_folder=None)
-    # One byte more than is taken: a body without a length is cut there, and seen to be too long.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     # A metric may be called "/": two slashes in a path are two slashes.
     app.url_map.merge_slashes = False
-    install(app, MAX_BODY)
+    install(app)
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
     declared = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]

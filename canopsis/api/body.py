@@ -1,4 +1,4 @@
-"""Request bodies: what they may be, and reading the small ones."""
+"""Request bodies: what they may be, what they may cost, and reading the small ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
+from canopsis.api.limits import Lease
 from canopsis.errors import InputError, RequestError
 
 MAX_BODY = 16 << 20
-"""Bytes of a request's body."""
+"""Bytes of the body of a list of events."""
+
+SMALL_BODY = 64 << 10
+"""Bytes of the body of anything else, unless its endpoint says otherwise."""
+
+MAX_ELEMENTS = 600_000
+"""Values that a body of JSON may have: each costs more in memory than on the wire, ``[]`` fifty times as much."""
+
+ELEMENT_COST, COPIES = 150, 3
+"""Bytes that a value takes once it is decoded, and how often the text of a body is there at once."""
 
 MAX_DRAINED = 4 * MAX_BODY
 """Bytes of a body that are read away when nobody wants it."""
@@ -29,12 +39,16 @@ MAX_TEXT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What the body of an endpoint may be. ``schema`` is of its JSON; ``optional`` lets it be empty."""
+    """What the body of an endpoint may be. ``schema`` is of its JSON; ``optional`` lets it be empty.
+
+    ``limit`` is how many bytes it may have.
+    """
 
     schema: Mapping[str, object]
     types: tuple[str, ...] = (JSON,)
     optional: bool = False
     example: object = None
+    limit: int = SMALL_BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +79,13 @@ class Content:
     data: bytes = field(default=b"", repr=False)
 
 
-def read(request: Request, body: Body) -> Content:
-    """Return the content of ``request``.
+def read(request: Request, body: Body, lease: Lease) -> Content:
+    """Return the content of ``request``; ``lease`` grows by what it costs.
 
-    Raises RequestEntityTooLarge (413), RequestError (415), InputError when it is empty.
+    Raises RequestError: 408 when it does not come, 413 when it is too large, 415, 503 when there is
+    no memory for it. Raises InputError when it is empty.
     """
-    data = _bytes(request)
+    data = _bytes(request, body.limit, lease)
     if not data:
         if body.optional:
             return Content()
@@ -83,20 +98,45 @@ def read(request: Request, body: Body) -> Content:
     charset = request.mimetype_params.get("charset", "utf-8")
     if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
         raise _unsupported("charset", charset, ("utf-8",))
+    _weigh(data, lease)
     return Content(request.mimetype, data)
 
 
-def _bytes(request: Request) -> bytes:
+def _bytes(request: Request, limit: int, lease: Lease) -> bytes:
     allowed = "a whole body: of its length, or in chunks"
+    # One byte more than is taken: a body without a length is cut there, and seen to be too long.
+    request.max_content_length = limit + 1
+    parts: list[bytes] = []
+    size = 0
     try:
-        data = request.get_data(cache=False)
+        while size <= limit and (part := request.stream.read(_CHUNK)):
+            lease.grow(len(part) * COPIES)
+            parts.append(part)
+            size += len(part)
+    except RequestEntityTooLarge as error:
+        raise _too_large(f"at most {limit} bytes") from error
     except _BROKEN as error:
         raise InputError("body", str(error), allowed) from error
-    if len(data) > MAX_BODY:
-        raise RequestEntityTooLarge
-    if request.content_length not in (None, len(data)):
-        raise InputError("body", f"{len(data)} of {request.content_length} bytes", allowed)
-    return data
+    if getattr(request.environ["wsgi.input"], "late", False):
+        raise RequestError(408, "the body did not come in time: send it in one go", headers={"Connection": "close"})
+    if size > limit:
+        raise _too_large(f"at most {limit} bytes")
+    if request.content_length not in (None, size):
+        raise InputError("body", f"{size} of {request.content_length} bytes", allowed)
+    return b"".join(parts)
+
+
+def _weigh(data: bytes, lease: Lease) -> None:
+    """Take the memory that the values of a body will need, before one of them is made. Raises RequestError."""
+    elements = sum(map(data.count, (b",", b"[", b"{", b"%2C", b"%2c", b"%5B", b"%5b", b"%7B", b"%7b")))
+    if elements > MAX_ELEMENTS:
+        raise _too_large(f"at most {MAX_ELEMENTS} values (commas and brackets are counted); send several requests")
+    lease.grow(elements * ELEMENT_COST)
+
+
+def _too_large(allowed: str) -> RequestError:
+    members = {"field": "body", "value": "too large", "allowed": allowed}
+    return RequestError(413, f"the body is too large; allowed: {allowed}", members)
 
 
 def drain(request: Request) -> None:

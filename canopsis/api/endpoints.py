@@ -8,11 +8,13 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from canopsis.api import auth
+from canopsis.api import auth, limits
 from canopsis.api.auth import Identity, Provider
 from canopsis.api.auth.authkey import AuthKeys
 from canopsis.api.auth.local import LocalUsers, demand_same_site
+from canopsis.api.auth.proxies import client_address
 from canopsis.api.body import Body, Content, read
+from canopsis.api.limits import Lease, Pool
 from canopsis.api.parameters import Parameter, check_encoding, read_all
 from canopsis.api.ports import Backend
 from canopsis.api.readiness import Readiness
@@ -22,6 +24,8 @@ from canopsis.store.users import Role
 
 PREFIX = "/api/v1"
 EXTENSION = "canopsis"
+
+_SMALL_ANSWER = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Site:
     local: LocalUsers | None
     readiness: Readiness
     endpoints: tuple[Endpoint, ...]
+    slots: Pool = field(default_factory=limits.slots)
+    memory: Pool = field(default_factory=limits.memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ Handler = Callable[[Call], Response]
 class Endpoint:
     """One call. ``role`` None is open to anybody; ``service`` is its name in ``[webservices]``.
 
+    ``light`` needs no slot of work: it is answered however busy we are.
     ``answers`` are the statuses beside those that every call of its kind may have; ``shown`` is
     the path as it is documented, where it differs from the route.
     """
@@ -74,6 +81,7 @@ class Endpoint:
     handler: Handler
     role: Role | None = "reader"
     service: str | None = None
+    light: bool = False
     parameters: tuple[Parameter, ...] = ()
     segments: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
@@ -133,13 +141,26 @@ def current_site() -> Site:
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**path: str) -> Response:
-        return endpoint.handler(_admit(endpoint, path))
+        site = current_site()
+        if endpoint.light:
+            return endpoint.handler(_call(endpoint, site, None, path, None))
+        address = client_address(request, site.settings.trusted_proxies)
+        with site.slots.held(address):
+            identity = _admit(endpoint, site)
+        holder = identity.name if identity else address
+        lease = Lease(site.memory, holder)
+        try:
+            call = _call(endpoint, site, identity, path, lease)
+            with site.slots.held(holder):
+                response = endpoint.handler(call)
+        finally:
+            lease.end()
+        return _leased(response, Lease(site.memory, holder))
 
     return view
 
 
-def _admit(endpoint: Endpoint, path: Mapping[str, str]) -> Call:
-    site = current_site()
+def _admit(endpoint: Endpoint, site: Site) -> Identity | None:
     identity = None
     if endpoint.role is not None:
         identity = auth.identify(site.providers, request)
@@ -148,7 +169,22 @@ def _admit(endpoint: Endpoint, path: Mapping[str, str]) -> Call:
     if endpoint.service is not None and endpoint.service not in site.settings.services:
         detail = f"the web service {endpoint.service} is turned off in etc/webserver.conf, section [webservices]"
         raise RequestError(404, detail, {"field": "path", "value": request.path})
+    return identity
+
+
+def _call(
+    endpoint: Endpoint, site: Site, identity: Identity | None, path: Mapping[str, str], lease: Lease | None
+) -> Call:
     check_encoding(request.query_string)
     arguments = read_all(endpoint.parameters, request.args, site.backend.now())
-    content = read(request, endpoint.body) if endpoint.body else Content()
+    content = read(request, endpoint.body, lease) if endpoint.body and lease else Content()
     return Call(site, identity, arguments, path, content)
+
+
+def _leased(response: Response, lease: Lease) -> Response:
+    """Return ``response``; while it is on its way, its bytes are accounted for."""
+    length = response.content_length or 0
+    if length > _SMALL_ANSWER:
+        lease.grow(length)
+        response.call_on_close(lease.end)
+    return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from canopsis.api import intake, parameters
-from canopsis.api.body import FORM, JSON, Body
+from canopsis.api.body import FORM, JSON, MAX_BODY, Body
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.intake import Examined, Wish
 from canopsis.api.listing import query_of
@@ -51,7 +51,7 @@ _WISHES = (
     "Send one event, or a list of them.",
     role="operator",
     parameters=_WISHES,
-    body=Body(_EVENTS, example=_EXAMPLE),
+    body=Body(_EVENTS, example=_EXAMPLE, limit=MAX_BODY),
     answers=_ANSWERS,
 )
 def send(call: Call) -> Response:
@@ -64,7 +64,11 @@ def send(call: Call) -> Response:
     'Send events in the form of 2015: the form field `event`, or `{"event": …}`, or bare.',
     role="operator",
     parameters=_WISHES,
-    body=Body({"oneOf": [{"type": "object", "properties": {"event": _EVENTS}}, *_EVENTS["oneOf"]]}, types=(JSON, FORM)),
+    body=Body(
+        {"oneOf": [{"type": "object", "properties": {"event": _EVENTS}}, *_EVENTS["oneOf"]]},
+        types=(JSON, FORM),
+        limit=MAX_BODY,
+    ),
     answers=_ANSWERS,
 )
 def send_classic(call: Call) -> Response:

@@ -12,7 +12,7 @@ from canopsis.errors import RequestError
 resource = Resource("health")
 
 
-@resource.get("/healthz", "Tell that the process is alive.", role=None)
+@resource.get("/healthz", "Tell that the process is alive.", role=None, light=True)
 def healthz(_call: Call) -> Response:
     """Answer, whatever else is wrong."""
     return one({"status": "alive"})

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import msgspec
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from canopsis.errors import InputError, RequestError, StoreError, TransportError
 
@@ -47,8 +47,14 @@ def problem(
     members: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """Return the answer with a problem document; ``members`` are its extension members."""
+    body = msgspec.json.encode(document(status, detail, members))
+    return Response(body, status, headers=dict(headers or {}), content_type=MEDIA_TYPE)
+
+
+def document(status: int, detail: str, members: Mapping[str, object] | None = None) -> dict[str, object]:
     """Return a problem document; ``members`` are its extension members."""
-    body = {
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -56,7 +62,6 @@ def problem(
         "success": False,
         **(members or {}),
     }
-    return Response(msgspec.json.encode(body), status, headers=dict(headers or {}), content_type=MEDIA_TYPE)
 
 
 def members_of(error: InputError) -> dict[str, object]:
@@ -64,18 +69,12 @@ def members_of(error: InputError) -> dict[str, object]:
     return {"field": error.field, "value": error.value, "allowed": error.allowed}
 
 
-def install(app: Flask, max_body: int) -> None:
+def install(app: Flask) -> None:
     """Let every error of ``app`` come out as a problem document."""
-
-    def on_too_large(_error: RequestEntityTooLarge) -> Response:
-        members = {"field": "body", "value": "too large", "allowed": f"at most {max_body} bytes"}
-        return problem(413, f"a body has at most {max_body} bytes", members)
-
     app.register_error_handler(InputError, _on_input)
     app.register_error_handler(RequestError, _on_request)
     app.register_error_handler(TransportError, _on_transport)
     app.register_error_handler(StoreError, _on_store)
-    app.register_error_handler(RequestEntityTooLarge, on_too_large)
     app.register_error_handler(MethodNotAllowed, _on_method)
     app.register_error_handler(InternalServerError, _on_bug)
     app.register_error_handler(HTTPException, _on_http)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+Network = IPv4Network | IPv6Network
 
 SERVICES = ("events", "alarms", "entities", "metrics", "dead_letters", "status")
 """The web services that ``[webservices]`` turns on and off; one that is not named there is on."""
@@ -17,7 +20,7 @@ class WebSettings:
 
     ``secret`` signs session cookies and is the same on all web hosts of a site. ``lifetime`` is
     how long a session lasts, in seconds. ``queues`` are the names of the queues that
-    ``GET /status`` shows.
+    ``GET /status`` shows. ``trusted_proxies`` are those whose ``X-Forwarded-For`` is believed.
     """
 
     secret: str = field(repr=False)
@@ -26,3 +29,4 @@ class WebSettings:
     lifetime: float = 28800.0
     services: frozenset[str] = frozenset(SERVICES)
     queues: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
