@@ -6,6 +6,7 @@ from flask import Response, request
 
 from canopsis.api.auth import Identity
 from canopsis.api.auth.local import LocalUsers, set_cookie
+from canopsis.api.auth.proxies import client_address, scheme_of
 from canopsis.api.body import Text, object_of, read_texts
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.responses import one
@@ -32,9 +33,10 @@ def login(call: Call) -> Response:
     """Begin a session."""
     local = _local(call)
     given = read_texts(call.content, _FIELDS)
-    identity, cookie = local.login(given["username"], given["password"], request.remote_addr or "")
+    trusted = call.site.settings.trusted_proxies
+    identity, cookie = local.login(given["username"], given["password"], client_address(request, trusted))
     response = one(_shown(identity))
-    set_cookie(request, response, cookie)
+    set_cookie(response, cookie, secure=scheme_of(request, trusted) == "https")
     return response
 
 
@@ -43,7 +45,7 @@ def logout(call: Call) -> Response:
     """End a session; without one there is nothing to do."""
     _local(call).logout(request)
     response = one({"status": "logged out"})
-    set_cookie(request, response, "")
+    set_cookie(response, "", secure=scheme_of(request, call.site.settings.trusted_proxies) == "https")
     return response
 
 

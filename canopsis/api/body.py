@@ -68,7 +68,9 @@ def object_of(fields: Mapping[str, Text], optional: bool = False) -> Body:
     }
     required = [name for name, each in fields.items() if each.default is None]
     schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
-    return Body(schema | ({"required": required} if required else {}), optional=optional)
+    # A character may be written as two escapes of six bytes each.
+    limit = sum(12 * each.limit + len(name) + 16 for name, each in fields.items())
+    return Body(schema | ({"required": required} if required else {}), optional=optional, limit=limit)
 
 
 @dataclass(slots=True)
@@ -116,14 +118,19 @@ def _bytes(request: Request, limit: int, lease: Lease) -> bytes:
     except RequestEntityTooLarge as error:
         raise _too_large(f"at most {limit} bytes") from error
     except _BROKEN as error:
+        _demand_in_time(request)
         raise InputError("body", str(error), allowed) from error
-    if getattr(request.environ["wsgi.input"], "late", False):
-        raise RequestError(408, "the body did not come in time: send it in one go", headers={"Connection": "close"})
+    _demand_in_time(request)
     if size > limit:
         raise _too_large(f"at most {limit} bytes")
     if request.content_length not in (None, size):
         raise InputError("body", f"{size} of {request.content_length} bytes", allowed)
     return b"".join(parts)
+
+
+def _demand_in_time(request: Request) -> None:
+    if getattr(request.environ["wsgi.input"], "late", False):
+        raise RequestError(408, "the body did not come in time: send it in one go", headers={"Connection": "close"})
 
 
 def _weigh(data: bytes, lease: Lease) -> None:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from pymongo.errors import ServerSelectionTimeoutError
 
 from canopsis.api.breaker import Breaker
-from canopsis.api.ports import Server, Window
+from canopsis.api.ports import Server, Session, Window
 from canopsis.errors import StoreError
-from canopsis.store import alarm_steps, alarms, dead_letters, entities, events, leases, metrics, sessions, users
+from canopsis.store import (
+    alarm_steps,
+    alarms,
+    attempts,
+    dead_letters,
+    entities,
+    events,
+    leases,
+    metrics,
+    sessions,
+    users,
+)
 from canopsis.store.alarms import AlarmQuery
+from canopsis.store.attempts import Found, Rule
 from canopsis.store.client import Store, connect, store_errors
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
@@ -109,18 +121,31 @@ class MongoDatabase:
         """Return the user who has the key with this hash."""
         return self._ask(lambda db: users.by_key(db, sha256))
 
-    def begin_session(self, token_sha256: str, user: str, lifetime: float) -> None:
-        """Begin a session of ``lifetime`` seconds."""
-        self._ask(lambda db: sessions.create(db, token_sha256, user, lifetime))
+    def begin_session(self, token_sha256: str, user: User, lifetime: float) -> None:
+        """Begin a session of ``lifetime`` seconds, bound to the credentials of ``user``."""
+        self._ask(lambda db: sessions.create(db, token_sha256, user.name, lifetime, binding=user.binding))
 
-    def session_user(self, token_sha256: str) -> str | None:
-        """Return the user of a session that is not over."""
+    def session(self, token_sha256: str) -> Session | None:
+        """Return a session that is not over."""
         found = self._ask(lambda db: sessions.find(db, token_sha256))
-        return str(found["user"]) if found else None
+        return Session(str(found["user"]), str(found.get("binding"))) if found else None
 
     def end_session(self, token_sha256: str) -> None:
         """End a session."""
         self._ask(lambda db: sessions.delete(db, token_sha256))
+
+    def attempts(self, keys: Sequence[str]) -> dict[str, Found]:
+        """Return what is known of login attempts, by key."""
+        return self._ask(lambda db: attempts.find(db, keys))
+
+    def attempt_failed(self, key: str, rule: Rule) -> bool:
+        """Count a wrong password; False when it had to wait."""
+        return self._ask(lambda db: attempts.failed(db, key, rule))
+
+    def attempt_succeeded(self, key: str, known: str) -> None:
+        """Forget the wrong passwords of ``key``, remember ``known``."""
+        self._ask(lambda db: attempts.forget(db, key))
+        self._ask(lambda db: attempts.remember(db, known))
 
     def server(self) -> Server:
         """Return what the database says of itself, asking it now."""

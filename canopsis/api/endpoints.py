@@ -165,7 +165,7 @@ def _admit(endpoint: Endpoint, site: Site) -> Identity | None:
     if endpoint.role is not None:
         identity = auth.identify(site.providers, request)
         auth.demand(identity, endpoint.role)
-        demand_same_site(request, identity)
+        demand_same_site(request, identity, site.settings.trusted_proxies)
     if endpoint.service is not None and endpoint.service not in site.settings.services:
         detail = f"the web service {endpoint.service} is turned off in etc/webserver.conf, section [webservices]"
         raise RequestError(404, detail, {"field": "path", "value": request.path})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from canopsis.store.alarms import AlarmQuery
+from canopsis.store.attempts import Found, Rule
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
@@ -48,6 +49,14 @@ class Server:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session: the name of its user, and the credentials with which it began."""
+
+    user: str
+    binding: str
+
+
 class Broker(Protocol):
     """The broker."""
 
@@ -75,16 +84,28 @@ class Accounts(Protocol):
         """Return the user who has the key with this hash."""
         ...
 
-    def begin_session(self, token_sha256: str, user: str, lifetime: float) -> None:
-        """Begin a session of ``lifetime`` seconds."""
+    def begin_session(self, token_sha256: str, user: User, lifetime: float) -> None:
+        """Begin a session of ``lifetime`` seconds, bound to the credentials of ``user``."""
         ...
 
-    def session_user(self, token_sha256: str) -> str | None:
-        """Return the user of a session that is not over."""
+    def session(self, token_sha256: str) -> Session | None:
+        """Return a session that is not over."""
         ...
 
     def end_session(self, token_sha256: str) -> None:
         """End a session."""
+        ...
+
+    def attempts(self, keys: Sequence[str]) -> dict[str, Found]:
+        """Return what is known of login attempts, by key."""
+        ...
+
+    def attempt_failed(self, key: str, rule: Rule) -> bool:
+        """Count a wrong password; False when it had to wait."""
+        ...
+
+    def attempt_succeeded(self, key: str, known: str) -> None:
+        """Forget the wrong passwords of ``key``, remember ``known``."""
         ...
 
 

@@ -41,7 +41,8 @@ def refuse(worker: Any, req: Any, client: Any, addr: Any, error: BaseException) 
     else:
         worker.log.warning("refused a request from %s: %s, %s", address, status, type(error).__name__)
     body = msgspec.json.encode(document(status, detail))
-    req = req or getattr(error, "req", None)
+    if req is None and isinstance(error, errors.InvalidHeader | errors.InvalidHeaderName):
+        req = getattr(error, "req", None)
     if req is not None:
         environ = default_environ(req, client, worker.cfg) | {"REMOTE_ADDR": address}
         answer = Response(req, client, worker.cfg)

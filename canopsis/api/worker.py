@@ -30,8 +30,8 @@ READERS = 56
 HEAD = 10.0
 """Seconds for a connection's first byte, and again for the head of a request (and the TLS handshake)."""
 
-BODY, BYTES_A_SECOND, LONGEST = 10.0, 64 << 10, 60.0
-"""Seconds for a body, beside those that its length takes at so many bytes a second; ``LONGEST`` in all."""
+BODY, BYTES_A_SECOND, LONGEST = 10.0, 16 << 10, 120.0
+"""Seconds for a body, and those that what has come takes at so many bytes a second; ``LONGEST`` in all."""
 
 ANSWER = 60.0
 """Seconds for a client to take its answer."""
@@ -94,11 +94,11 @@ class Connection(TConn):  # type: ignore[misc]
 class Input:
     """The body of a request. ``late`` says that it did not come in time."""
 
-    def __init__(self, body: Any, connection: Connection, length: int | None) -> None:  # noqa: ANN401 - gunicorn's
+    def __init__(self, body: Any, connection: Connection) -> None:  # noqa: ANN401 - gunicorn's
         self.connection = connection
         self._body = body
-        self._until: float | None = None
-        self._seconds = min(BODY + (length or LONGEST * BYTES_A_SECOND) / BYTES_A_SECOND, LONGEST)
+        self._begun: float | None = None
+        self._size = 0
 
     @property
     def late(self) -> bool:
@@ -128,15 +128,18 @@ class Input:
         return line
 
     def _waited(self, read: Callable[[], bytes]) -> bytes:
-        now = time.monotonic()
-        self._until = self._until or now + self._seconds
         if self.late:
             return b""
-        self.connection.waits(self._until - now)
+        now = time.monotonic()
+        self._begun = self._begun or now
+        seconds = min(BODY + self._size / BYTES_A_SECOND, LONGEST)
+        self.connection.waits(self._begun + seconds - now)
         try:
-            return read()
+            data = read()
         finally:
             self.connection.works()
+        self._size += len(data)
+        return data
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -207,7 +210,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
         """Serve a request whose head is there. Runs in a thread."""
         conn.works()
-        req.body = Input(req.body, conn, _length(req))
+        req.body = Input(req.body, conn)
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ANN401 - gunicorn's
@@ -259,8 +262,3 @@ def greediest(connections: Iterable[Connection], count: int) -> list[Connection]
         left.remove(found)
         chosen.append(found)
     return chosen
-
-
-def _length(req: Any) -> int | None:  # noqa: ANN401 - gunicorn's
-    given = dict(req.headers).get("CONTENT-LENGTH", "")
-    return int(given) if given.isdecimal() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,6 +95,11 @@ def hosts() -> Kind:
     return Kind("hosts", "HOST:PORT, several separated by commas; an IPv6 address in [ ]", _hosts)
 
 
+def networks() -> Kind:
+    """Return the kind of a list of IP addresses and networks, which may be empty."""
+    return Kind("networks", "IP addresses, or networks such as 10.0.0.0/8, separated by commas", _networks)
+
+
 def url() -> Kind:
     """Return the kind of an address of an HTTP server."""
     return Kind("URL", "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password", _url)
@@ -119,7 +125,7 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, tuple):
-        return ",".join(item if isinstance(item, str) else host_port(*item) for item in value)
+        return ",".join(host_port(*item) if isinstance(item, tuple) else str(item) for item in value)
     return str(value)
 
 
@@ -189,6 +195,10 @@ def _host(value: str) -> tuple[str, int]:
     if not colon or not bare or (":" in bare) != (bare != host) or re.search(r"[\s\[\]/@]", bare):
         raise ValueError(value)
     return bare, int(_within(_whole(port), 1, 65535))
+
+
+def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(item.strip()) for item in value.split(",")) if value.strip() else ()
 
 
 def _url(value: str) -> str:

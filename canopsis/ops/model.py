@@ -181,7 +181,15 @@ WEBSERVER = File(
         Section(
             "server",
             "The application as a whole.",
-            (Key("debug", kinds.boolean(), "false", "Whether every request is logged with its details."),),
+            (
+                Key("debug", kinds.boolean(), "false", "Whether every request is logged with its details."),
+                Key(
+                    "trusted_proxies",
+                    kinds.networks(),
+                    "",
+                    "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+                ),
+            ),
             required=False,
         ),
         Section(

@@ -50,6 +50,7 @@ def webserver(prefix: Prefix) -> WebSettings:
         secret=values["session"]["secret"],
         lifetime=values["session"]["lifetime"],
         debug=values["server"]["debug"],
+        trusted_proxies=values["server"]["trusted_proxies"],
         providers=values["auth"]["providers"],
         services=frozenset(name for name, on in values["webservices"].items() if on),
     )

@@ -15,6 +15,7 @@ from canopsis.errors import SiteError, StoreError
 from canopsis.store import (
     alarm_steps,
     alarms,
+    attempts,
     dead_letters,
     entities,
     events,
@@ -44,6 +45,7 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     dead_letters.COLLECTION: dead_letters.INDEXES,
     users.COLLECTION: users.INDEXES,
     sessions.COLLECTION: sessions.INDEXES,
+    attempts.COLLECTION: attempts.INDEXES,
     leases.COLLECTION: leases.INDEXES,
     filter_rules.COLLECTION: filter_rules.INDEXES,
     trials.COLLECTION: trials.INDEXES,

@@ -47,10 +47,11 @@ def delete(db: Store, token_sha256: str) -> bool:
         return db[COLLECTION].delete_one({"_id": token_sha256}).deleted_count == 1
 
 
-def delete_of(db: Store, user: str) -> int:
-    """End all sessions of ``user``; return how many. Raises StoreError."""
+def delete_of(db: Store, user: str, kept: str | None = None) -> int:
+    """End the sessions of ``user``, but those with the binding ``kept``; return how many. Raises StoreError."""
+    condition = {"user": user} if kept is None else {"user": user, "binding": {"$ne": kept}}
     with store_errors("writing sessions"):
-        return db[COLLECTION].delete_many({"user": user}).deleted_count
+        return db[COLLECTION].delete_many(condition).deleted_count
 
 
 def _after(seconds: float) -> Document:

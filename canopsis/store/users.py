@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from canopsis.core.structs import prepare
 from canopsis.errors import InputError
+from canopsis.store import sessions
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
 
@@ -43,6 +45,11 @@ class User(msgspec.Struct, kw_only=True, frozen=True):
     authkeys: list[AuthKey] = msgspec.field(default_factory=list)
     enabled: bool = True
 
+    @property
+    def binding(self) -> str:
+        """What a session is bound to: another password, also of a new user of the same name, has another one."""
+        return hashlib.sha256(f"{self.name}\0{self.password}".encode()).hexdigest()
+
 
 prepare(User)
 
@@ -66,6 +73,7 @@ def listing(db: Store) -> list[User]:
 def save(db: Store, user: User) -> bool:
     """Make or replace a user; False when it was the same already.
 
+    Sessions that began with another password end, all of them when the user is disabled.
     Raises InputError when another user has one of the keys, StoreError.
     """
     document = msgspec.to_builtins(user)
@@ -74,13 +82,16 @@ def save(db: Store, user: User) -> bool:
             result = db[COLLECTION].replace_one({"_id": user.name}, document, upsert=True)
         except DuplicateKeyError as error:
             raise InputError("authkeys", user.name, "keys that no other user has") from error
+    sessions.delete_of(db, user.name, kept=user.binding if user.enabled else None)
     return result.upserted_id is not None or result.modified_count == 1
 
 
 def delete(db: Store, name: str) -> bool:
-    """Delete a user; False when there is none. Raises StoreError."""
+    """Delete a user and end their sessions; False when there is none. Raises StoreError."""
     with store_errors("writing users"):
-        return db[COLLECTION].delete_one({"_id": name}).deleted_count == 1
+        deleted = db[COLLECTION].delete_one({"_id": name}).deleted_count == 1
+    sessions.delete_of(db, name)
+    return deleted
 
 
 def _one(db: Store, condition: Document) -> User | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 
 from itsdangerous import BadSignature, Signer
 from werkzeug.wrappers import Request, Response
 
 from canopsis.api.auth import Identity, of_user, unauthorized
-from canopsis.api.auth.lookups import Lookups
+from canopsis.api.auth.lookups import FRESH, Lookups
 from canopsis.api.auth.passwords import verify
+from canopsis.api.auth.proxies import scheme_of
 from canopsis.api.auth.throttle import Throttle
-from canopsis.api.ports import Accounts
+from canopsis.api.ports import Accounts, Session
+from canopsis.api.settings import Network
 from canopsis.errors import RequestError
 
 COOKIE = "canopsis_session"
@@ -29,35 +32,37 @@ class LocalUsers:
         self._users = Lookups(accounts.user)
         self._signer = Signer(secret, salt="canopsis.session", digest_method=hashlib.sha256)
         self._lifetime = lifetime
-        self._throttle = throttle or Throttle()
+        self._throttle = throttle or Throttle(accounts)
 
     def identify(self, request: Request) -> Identity | None:
         """Return whose session the cookie names; None without a cookie, or with one that is over."""
         token = self._token(request)
         if token is None:
             return None
-        name = self._accounts.session_user(_digest(token))
-        user = self._users.get(name) if name else None
-        return of_user(user, "session") if user else None
+        session = self._accounts.session(_digest(token))
+        return self._owner(session, _digest(token)) if session else None
 
     def login(self, name: str, password: str, address: str) -> tuple[Identity, str]:
         """Begin a session; return who it is of, and its cookie.
 
         Raises RequestError: 401 for a wrong name or password, 429 after too many of them.
         """
-        key = (name, address)
-        self._throttle.check(key)
+        self._throttle.check(name, address)
         user = self._accounts.user(name)
         right = verify(user.password if user else "", password)
         # Once more: of many that came at once, those after the first wrong ones learn nothing.
-        self._throttle.check(key)
+        self._throttle.check(name, address)
         identity = of_user(user, "session") if user and right else None
-        if identity is None:
-            self._throttle.failed(key)
+        if identity is None or user is None:
+            self._throttle.failed(name, address)
             raise unauthorized("the name or the password is wrong, or the account is disabled")
-        self._throttle.succeeded(key)
+        self._throttle.succeeded(name, address)
         token = secrets.token_urlsafe(32)
-        self._accounts.begin_session(_digest(token), identity.name, self._lifetime)
+        self._accounts.begin_session(_digest(token), user, self._lifetime)
+        if self._accounts.user(name) != user:
+            # Whoever changed the user a moment ago ended the sessions that they saw, and not this one.
+            self._accounts.end_session(_digest(token))
+            raise unauthorized("the user was changed just now: log in again")
         return identity, self._signer.sign(token).decode()
 
     def logout(self, request: Request) -> None:
@@ -65,6 +70,15 @@ class LocalUsers:
         token = self._token(request)
         if token is not None:
             self._accounts.end_session(_digest(token))
+
+    def _owner(self, session: Session, token_sha256: str) -> Identity | None:
+        """Return whose ``session`` is; a session that outlived its password or its user ends here."""
+        for fresh in (FRESH, 0.0):
+            user = self._users.get(session.user, fresh)
+            if user is not None and user.enabled and user.binding == session.binding:
+                return of_user(user, "session")
+        self._accounts.end_session(token_sha256)
+        return None
 
     def _token(self, request: Request) -> str | None:
         signed = request.cookies.get(COOKIE)
@@ -76,22 +90,22 @@ class LocalUsers:
             return None
 
 
-def demand_same_site(request: Request, identity: Identity) -> None:
+def demand_same_site(request: Request, identity: Identity, trusted: Sequence[Network] = ()) -> None:
     """Raise RequestError (403) when a page of another site may have made a browser send this."""
     if identity.via != "session" or request.method in _READING or request.headers.get(CSRF_HEADER):
         return
-    if request.headers.get("Origin", "").partition("://")[2] == request.host:
+    if request.headers.get("Origin", "") == f"{scheme_of(request, trusted)}://{request.host}":
         return
     detail = f"a write with a session cookie takes the header {CSRF_HEADER}, or an Origin of this site"
     raise RequestError(403, detail, {"field": CSRF_HEADER, "value": None, "allowed": "any text"})
 
 
-def set_cookie(request: Request, response: Response, value: str) -> None:
+def set_cookie(response: Response, value: str, *, secure: bool) -> None:
     """Give the browser the cookie of a session; an empty ``value`` takes it away."""
     if value:
-        response.set_cookie(COOKIE, value, httponly=True, samesite="Lax", secure=request.is_secure)
+        response.set_cookie(COOKIE, value, httponly=True, samesite="Lax", secure=secure)
     else:
-        response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=request.is_secure)
+        response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=secure)
 
 
 def _digest(token: str) -> str:

@@ -29,11 +29,14 @@ class Lookups:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, User | None]] = {}
 
-    def get(self, key: str) -> User | None:
-        """Return the user of ``key``. Raises StoreError when the database is away and nothing is remembered."""
+    def get(self, key: str, fresh: float = FRESH) -> User | None:
+        """Return the user of ``key``, as they were at most ``fresh`` seconds ago.
+
+        Raises StoreError when the database is away and nothing is remembered.
+        """
         now = self._clock()
         asked, user = self._known.get(key, (float("-inf"), None))
-        if now - asked < FRESH:
+        if now - asked < fresh:
             return user
         try:
             found = self._lookup(key)

@@ -1,62 +1,59 @@
-"""After some wrong passwords the next one has to wait."""
+"""After some wrong passwords the next one has to wait: on the whole site, whichever process is asked."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-import threading
-import time
-from collections.abc import Callable
 
+from canopsis.api.ports import Accounts
 from canopsis.errors import RequestError
+from canopsis.store.attempts import Found, Rule
 
-FREE_FAILURES = 5
-LONGEST_WAIT = 300.0
-FORGOTTEN_AFTER = 900.0
-_MOST = 10_000
+PAIR = Rule(free=5, longest=300.0)
+"""An account from one address."""
 
-Key = tuple[str, str]
+ACCOUNT = Rule(free=10, longest=30.0)
+"""An account from anywhere. It slows guesses from many addresses; an address that is known does not wait for them."""
+
+ADDRESS = Rule(free=20, longest=30.0)
+"""An address, whatever the account: many people may share one, so the waits are short."""
 
 
 class Throttle:
-    """Counts wrong passwords by (user, address). The wait doubles from 1 s with each one over ``FREE_FAILURES``."""
+    """Counts wrong passwords by account and address together, and by each alone."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failures: dict[Key, tuple[int, float]] = {}
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
 
-    def check(self, key: Key) -> None:
-        """Raise RequestError (429) while ``key`` has to wait."""
-        with self._lock:
-            now = self._clock()
-            count, last = self._recent(key, now)
-        left = last + _wait(count) - now
-        if left > 0:
-            seconds = math.ceil(left)
-            detail = f"{count} wrong passwords for {key[0]!r}: try again in {seconds} s"
-            raise RequestError(429, detail, headers={"Retry-After": str(seconds)})
+    def check(self, name: str, address: str) -> None:
+        """Raise RequestError (429) while the next attempt has to wait. Raises StoreError."""
+        keys = [_key("pair", name, address), _key("account", name), _key("address", address)]
+        known = _key("known", name, address)
+        found = self._accounts.attempts([*keys, known])
+        if known in found:
+            del keys[1:]
+        longest = max((found.get(key, Found()) for key in keys), key=lambda each: each.wait)
+        if longest.wait > 0:
+            raise _wait(longest)
 
-    def failed(self, key: Key) -> None:
-        """Count a wrong password."""
-        with self._lock:
-            now = self._clock()
-            self._count(key, self._recent(key, now)[0] + 1, now)
+    def failed(self, name: str, address: str) -> None:
+        """Count a wrong password. Raises RequestError (429) when it had to wait: then it says nothing."""
+        if not self._accounts.attempt_failed(_key("pair", name, address), PAIR):
+            raise _wait(Found(PAIR.free, 1.0))
+        self._accounts.attempt_failed(_key("account", name), ACCOUNT)
+        self._accounts.attempt_failed(_key("address", address), ADDRESS)
 
-    def succeeded(self, key: Key) -> None:
-        """Forget the wrong passwords of ``key``."""
-        with self._lock:
-            self._failures.pop(key, None)
-
-    def _count(self, key: Key, count: int, now: float) -> None:
-        if len(self._failures) >= _MOST:
-            self._failures.pop(next(iter(self._failures)))
-        self._failures[key] = (count, now)
-
-    def _recent(self, key: Key, now: float) -> tuple[int, float]:
-        count, last = self._failures.get(key, (0, -LONGEST_WAIT))
-        return (count, last) if now - last < FORGOTTEN_AFTER else (0, -LONGEST_WAIT)
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the wrong passwords of an account from an address, and know that address."""
+        self._accounts.attempt_succeeded(_key("pair", name, address), _key("known", name, address))
 
 
-def _wait(count: int) -> float:
-    over = count - FREE_FAILURES
-    return min(2.0 ** min(over, 20), LONGEST_WAIT) if over >= 0 else 0.0
+def _wait(found: Found) -> RequestError:
+    seconds = math.ceil(found.wait)
+    detail = f"{found.count} wrong passwords: try again in {seconds} s"
+    return RequestError(429, detail, headers={"Retry-After": str(seconds)})
+
+
+def _key(*parts: str) -> str:
+    """Return a key of bounded length that tells nothing: a password is typed as a name now and then."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

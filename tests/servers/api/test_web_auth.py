@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 from servers import eventually
 from web import PASSWORD, ROLES, Answer, Tap, Web, key_of
 
 from canopsis.api.app import RESOURCES
 from canopsis.api.auth.lookups import FRESH
+from canopsis.api.auth.passwords import hash_password
 from canopsis.api.endpoints import Endpoint
 from canopsis.store import sessions, users
 from canopsis.store.client import Store
@@ -33,8 +36,15 @@ def path_of(endpoint: Endpoint) -> str:
     return re.sub(r"<(path:)?[^>]*>", "component:x", endpoint.path)
 
 
-def login(web: Web, name: str = "some-operator", password: str = PASSWORD) -> Answer:
-    return web.post("/api/v1/login", {"username": name, "password": password}, None)
+def login(web: Web, name: str = "some-operator", password: str = PASSWORD, address: str = "127.0.0.1") -> Answer:
+    """Log in, as seen from ``address`` by a proxy that the site trusts."""
+    body = {"username": name, "password": password}
+    return web.call("POST", "/api/v1/login", None, body, headers={"X-Forwarded-For": address})
+
+
+def me(web: Web, headers: dict[str, str]) -> set[int]:
+    """Return the statuses that a session gets, from both processes."""
+    return {web.call("GET", "/api/v1/me", None, headers=headers).status for _ in range(MANY)}
 
 
 def cookie_of(answer: Answer) -> dict[str, str]:
@@ -163,6 +173,44 @@ class TestSessions:
         )
         assert login(web, "leaver").status == 401
 
+    @pytest.mark.parametrize("change", ["password", "made anew", "deleted", "disabled and enabled"])
+    def test_d3_a_session_ends_with_its_password_or_user(self, web: Web, site_db: Store, change: str) -> None:
+        name = f"over {change}"
+        [some] = [user for user in users.listing(site_db) if user.name == "some-reader"]
+        old = User(name=name, role="reader", password=some.password)
+        users.save(site_db, old)
+        headers = cookie_of(login(web, name))
+        assert me(web, headers) == {200}
+        if change in ("made anew", "deleted"):
+            users.delete(site_db, name)
+        if change == "disabled and enabled":
+            users.save(site_db, msgspec.structs.replace(old, enabled=False))
+            users.save(site_db, old)
+        elif change != "deleted":
+            users.save(site_db, User(name=name, role="admin", password=hash_password("another horse")))
+        eventually(lambda: me(web, headers) == {401}, FRESH + 30)
+        assert site_db.sessions.find_one({"user": name}) is None
+
+    def test_d3_a_session_from_before_a_change_behind_our_back_ends(self, web: Web, site_db: Store) -> None:
+        [some] = [user for user in users.listing(site_db) if user.name == "some-reader"]
+        users.save(site_db, User(name="behind", password=some.password))
+        headers = cookie_of(login(web, "behind"))
+        site_db.users.update_one({"_id": "behind"}, {"$set": {"password": hash_password("another horse")}})
+        eventually(lambda: me(web, headers) == {401}, FRESH + 30)
+
+    def test_d3_a_new_password_counts_at_once_everywhere(self, web: Web, site_db: Store) -> None:
+        users.save(site_db, User(name="changes", password=hash_password(PASSWORD)))
+        assert me(web, cookie_of(login(web, "changes"))) == {200}
+        users.save(site_db, User(name="changes", password=hash_password("another horse")))
+        assert me(web, cookie_of(login(web, "changes", "another horse"))) == {200}
+
+    def test_d3_a_key_ends_with_its_rotation_and_with_its_user(self, web: Web, site_db: Store) -> None:
+        first = add_user(site_db, "rotates", role="reader")
+        assert with_key(web, first) == 200
+        second = add_user(site_db, "rotates", role="admin")
+        eventually(lambda: {with_key(web, first) for _ in range(MANY)} == {401}, FRESH + 30)
+        assert with_key(web, second) == 200
+
     @pytest.mark.parametrize(
         ("headers", "status"),
         [
@@ -198,11 +246,46 @@ class TestPasswords:
         assert (answer.status, answer.json["field"]) == (400, "username")
 
     def test_many_wrong_ones_have_to_wait(self, web: Web) -> None:
-        # Each of the two processes counts for itself: five free attempts in each.
-        answers = [login(web, "victim", "wrong") for _ in range(16)]
-        assert answers[0].status == 401
+        answers = [login(web, "victim", "wrong", "192.0.2.1") for _ in range(10)]
+        assert [answer.status for answer in answers[:5]] == [401] * 5
         assert 429 in {answer.status for answer in answers}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status == 429)
+
+    def test_d4_five_are_free_for_the_whole_site(self, web: Web) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: login(web, "target", "wrong", "192.0.2.2").status, range(16)))
+        assert answers.count(401) == 5
+        assert set(answers) <= {401, 429, 503}
+
+    def test_d4_from_many_addresses_an_account_is_slowed(self, web: Web) -> None:
+        addresses = [f"198.51.100.{number}" for number in range(20)] * 2
+        assert [login(web, "spread", "wrong", address).status for address in addresses].count(401) < 20
+
+    def test_d4_a_stranger_does_not_lock_the_administrator_out(self, web: Web) -> None:
+        assert login(web, "some-admin", address="203.0.113.1").status == 200
+        for number in range(30):
+            login(web, "some-admin", "wrong", f"203.0.113.{100 + number % 10}")
+        assert login(web, "some-admin", "wrong", "203.0.113.100").status == 429
+        assert login(web, "some-admin", address="203.0.113.1").status == 200
+
+    def test_d4_a_flood_of_logins_leaves_the_others_fast(self, web: Web) -> None:
+        done = threading.Event()
+
+        def flood(number: int) -> None:
+            while not done.is_set():
+                login(web, f"flood{number}", "wrong", f"10.1.{number}.1")
+
+        with ThreadPoolExecutor(24) as pool:
+            running = [pool.submit(flood, number) for number in range(24)]
+            times = []
+            for _ in range(20):
+                begin = time.monotonic()
+                assert web.get("/api/v1/alarms").status == 200
+                times.append(time.monotonic() - begin)
+            done.set()
+        for each in running:
+            each.result()
+        assert sorted(times)[10] < 1.0, times
 
     def test_many_logins_do_not_hold_the_others_up(self, web: Web) -> None:
         with ThreadPoolExecutor(8) as pool:

@@ -55,6 +55,8 @@ username = webserver
 password = a password
 """,
     "webserver.conf": """
+[server]
+trusted_proxies = 127.0.0.1
 [auth]
 providers = local,authkey
 [session]

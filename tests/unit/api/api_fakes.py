@@ -13,10 +13,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from canopsis.api.app import build
-from canopsis.api.ports import Backend, Message, Server, Window
+from canopsis.api.ports import Backend, Message, Server, Session, Window
 from canopsis.api.settings import SERVICES, WebSettings
 from canopsis.errors import StoreError, TransportError
 from canopsis.store.alarms import AlarmQuery
+from canopsis.store.attempts import Found, Rule
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
@@ -79,7 +80,9 @@ class FakeDatabase:
     replayed: list[tuple[object, str]] = field(default_factory=list)
     discarded: list[tuple[object, str, str]] = field(default_factory=list)
     users: dict[str, User] = field(default_factory=dict)
-    sessions: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    failures: dict[str, tuple[int, float]] = field(default_factory=dict)
+    clock: float = 0.0
     lookups: int = 0
 
     def alarms(self, query: AlarmQuery) -> Page:
@@ -138,11 +141,30 @@ class FakeDatabase:
         holders = (user for user in self.users.values() if any(key.sha256 == sha256 for key in user.authkeys))
         return next(holders, None)
 
-    def begin_session(self, token_sha256: str, user: str, lifetime: float) -> None:  # noqa: ARG002
+    def begin_session(self, token_sha256: str, user: User, lifetime: float) -> None:  # noqa: ARG002
         self._asked(user)
-        self.sessions[token_sha256] = user
+        self.sessions[token_sha256] = Session(user.name, user.binding)
 
-    def session_user(self, token_sha256: str) -> str | None:
+    def attempts(self, keys: Sequence[str]) -> dict[str, Found]:
+        self._asked(keys)
+        known = {key: self.failures[key] for key in keys if key in self.failures}
+        return {key: Found(count, max(0.0, until - self.clock)) for key, (count, until) in known.items()}
+
+    def attempt_failed(self, key: str, rule: Rule) -> bool:
+        self._asked(key)
+        count, until = self.failures.get(key, (0, 0.0))
+        if until > self.clock:
+            return False
+        over = count + 1 - rule.free
+        self.failures[key] = (count + 1, self.clock + (min(2.0**over, rule.longest) if over >= 0 else 0.0))
+        return True
+
+    def attempt_succeeded(self, key: str, known: str) -> None:
+        self._asked(key)
+        self.failures.pop(key, None)
+        self.failures[known] = (0, 0.0)
+
+    def session(self, token_sha256: str) -> Session | None:
         self._asked(token_sha256)
         return self.sessions.get(token_sha256)
 

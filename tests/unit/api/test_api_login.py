@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from typing import Any
 
+import msgspec
 import pytest
-from api_fakes import Api
+from api_fakes import Api, FakeDatabase
 from argon2 import PasswordHasher
+from werkzeug.wrappers import Request
 
 from canopsis.api.auth import passwords
 from canopsis.api.auth.local import COOKIE
 from canopsis.api.auth.lookups import FRESH, STALE, Lookups
-from canopsis.api.auth.throttle import FORGOTTEN_AFTER, LONGEST_WAIT, Throttle
+from canopsis.api.auth.proxies import client_address, scheme_of
+from canopsis.api.auth.throttle import Throttle
 from canopsis.errors import InputError, RequestError, StoreError
 from canopsis.store.users import User
 
@@ -26,9 +31,8 @@ RIGHT = {"username": "ann", "password": PASSWORD}
 
 
 @pytest.fixture(name="api")
-def with_ann(monkeypatch: pytest.MonkeyPatch) -> Api:
+def with_ann() -> Api:
     """An application with the operator ann, who has a password. Time stands still for who has to wait."""
-    monkeypatch.setattr("canopsis.api.auth.local.Throttle", lambda: Throttle(lambda: 0.0))
     api = Api()
     api.database.users["ann"] = User(name="ann", role="operator", password=HASH)
     return api
@@ -106,6 +110,33 @@ class TestLogin:
         api.client.set_cookie(COOKIE, stolen.value)
         assert api.get("/api/v1/me", None).status_code == 401
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"password": "another"},
+            {"password": ""},
+            {"role": "reader", "password": "made anew", "authkeys": []},
+        ],
+    )
+    def test_d3_a_session_ends_with_its_password(self, api: Api, change: dict[str, Any]) -> None:
+        login(api)
+        old = api.database.users["ann"]
+        api.database.users["ann"] = msgspec.structs.replace(old, **change)
+        assert api.get("/api/v1/me", None).status_code == 401
+        api.database.users["ann"] = old
+        assert api.get("/api/v1/me", None).status_code == 401
+
+    def test_d3_a_user_changed_while_logging_in_gets_no_session(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def verify(_stored: str, _password: str) -> bool:
+            api.database.users["ann"] = msgspec.structs.replace(api.database.users["ann"], enabled=False)
+            return True
+
+        monkeypatch.setattr("canopsis.api.auth.local.verify", verify)
+        assert login(api).status_code == 401
+        assert api.database.sessions == {}
+
     def test_a_session_whose_user_is_gone_does_not_count(self, api: Api) -> None:
         login(api)
         del api.database.users["ann"]
@@ -175,9 +206,15 @@ class TestSameSite:
 
     @pytest.mark.parametrize(
         "headers",
-        [{}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://localhost.evil.example"}],
+        [
+            {},
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://localhost.evil.example"},
+            {"Origin": "https://localhost"},
+        ],
     )
-    def test_a_page_of_another_site_may_not(self, api: Api, headers: dict[str, str]) -> None:
+    def test_d8_a_page_of_another_site_may_not(self, api: Api, headers: dict[str, str]) -> None:
         login(api)
         answer = api.call("POST", "/api/v1/alarms/zz/ack", None, headers=headers)
         assert (answer.status_code, answer.json["field"]) == (403, "X-Requested-With")
@@ -191,66 +228,96 @@ class TestSameSite:
 
 
 class TestThrottle:
-    """The wait grows, ends, and is forgotten."""
+    """Who has to wait, and who does not wait for another."""
 
-    KEY = ("ann", "10.0.0.1")
-
-    def attempts(self, throttle: Throttle, count: int) -> int:
-        """Return how many of ``count`` wrong attempts were let through."""
+    def let_in(self, throttle: Throttle, pairs: Iterable[tuple[str, str]]) -> int:
+        """Return how many of the wrong attempts, each a name and an address, were let through."""
         let = 0
-        for _ in range(count):
+        for name, address in pairs:
             try:
-                throttle.check(self.KEY)
-                throttle.failed(self.KEY)
+                throttle.check(name, address)
+                throttle.failed(name, address)
                 let += 1
-            except RequestError:
-                pass
+            except RequestError as refused:
+                assert int(refused.headers["Retry-After"]) >= 1
         return let
 
     def test_five_are_free(self) -> None:
-        assert self.attempts(Throttle(lambda: 0.0), 20) == 5
+        assert self.let_in(Throttle(FakeDatabase()), [("ann", "a")] * 20) == 5
 
     def test_the_wait_doubles(self) -> None:
-        clock = [0.0]
-        throttle = Throttle(lambda: clock[0])
-        self.attempts(throttle, 5)
+        database = FakeDatabase()
+        throttle = Throttle(database)
+        self.let_in(throttle, [("ann", "a")] * 5)
         for wait in (1.0, 2.0, 4.0, 8.0):
-            clock[0] += wait - 0.1
-            assert self.attempts(throttle, 1) == 0
-            clock[0] += 0.2
-            assert self.attempts(throttle, 1) == 1
-
-    def test_the_wait_has_an_end(self) -> None:
-        clock = [0.0]
-        throttle = Throttle(lambda: clock[0])
-        for _ in range(40):
-            clock[0] += LONGEST_WAIT + 1
-            assert self.attempts(throttle, 1) == 1
-
-    def test_it_is_forgotten(self) -> None:
-        clock = [0.0]
-        throttle = Throttle(lambda: clock[0])
-        self.attempts(throttle, 20)
-        clock[0] = FORGOTTEN_AFTER + 1
-        assert self.attempts(throttle, 20) == 5
+            database.clock += wait - 0.1
+            assert self.let_in(throttle, [("ann", "a")]) == 0
+            database.clock += 0.2
+            assert self.let_in(throttle, [("ann", "a")]) == 1
 
     def test_a_right_password_begins_anew(self) -> None:
-        throttle = Throttle(lambda: 0.0)
-        self.attempts(throttle, 4)
-        throttle.succeeded(self.KEY)
-        assert self.attempts(throttle, 20) == 5
+        throttle = Throttle(FakeDatabase())
+        self.let_in(throttle, [("ann", "a")] * 4)
+        throttle.succeeded("ann", "a")
+        assert self.let_in(throttle, [("ann", "a")] * 20) == 5
 
-    def test_another_address_does_not_wait(self) -> None:
-        throttle = Throttle(lambda: 0.0)
-        self.attempts(throttle, 20)
-        throttle.check(("ann", "10.0.0.2"))
+    def test_d4_another_address_of_the_account_has_its_own_wait(self) -> None:
+        throttle = Throttle(FakeDatabase())
+        self.let_in(throttle, [("ann", "a")] * 20)
+        throttle.check("ann", "b")
 
-    def test_what_is_remembered_has_an_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("canopsis.api.auth.throttle._MOST", 3)
-        throttle = Throttle(lambda: 0.0)
-        for number in range(10):
-            throttle.failed((str(number), ""))
-        assert len(throttle._failures) == 3
+    def test_d4_an_account_is_slowed_over_all_addresses(self) -> None:
+        attempts = [("ann", f"10.0.0.{number}") for number in range(20)] * 2
+        assert self.let_in(Throttle(FakeDatabase()), attempts) == 10
+
+    def test_d4_an_address_that_was_right_once_does_not_wait_for_strangers(self) -> None:
+        throttle = Throttle(FakeDatabase())
+        throttle.succeeded("ann", "desk")
+        self.let_in(throttle, [("ann", f"10.0.0.{number}") for number in range(20)] * 2)
+        throttle.check("ann", "desk")
+        with pytest.raises(RequestError):
+            throttle.check("ann", "elsewhere")
+
+    def test_d4_an_address_is_slowed_over_all_accounts(self) -> None:
+        assert self.let_in(Throttle(FakeDatabase()), [(f"user{number}", "a") for number in range(60)]) == 20
+
+    def test_of_many_at_once_each_is_told_by_itself(self) -> None:
+        database = FakeDatabase()
+        throttle = Throttle(database)
+        for _ in range(5):
+            throttle.failed("ann", "a")
+        with pytest.raises(RequestError) as refused:
+            throttle.failed("ann", "a")
+        assert refused.value.status == 429
+
+
+class TestProxies:
+    """Who is asked, as seen through those who are trusted."""
+
+    TRUSTED = (ip_network("10.0.0.0/24"), ip_network("::1"))
+
+    @pytest.mark.parametrize(
+        ("peer", "forwarded", "address"),
+        [
+            ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+            ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "1.1.1.1, 198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "1.1.1.1, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+            ("10.0.0.1", "", "10.0.0.1"),
+            ("10.0.0.1", "junk", "10.0.0.1"),
+            ("10.0.0.1", "10.0.0.3", "10.0.0.3"),
+            ("::1", "2001:db8:0::1", "2001:db8::1"),
+            ("::ffff:10.0.0.1", "::ffff:198.51.100.7", "198.51.100.7"),
+        ],
+    )
+    def test_d4_the_address_is_the_clients(self, peer: str, forwarded: str, address: str) -> None:
+        request = Request({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded})
+        assert client_address(request, self.TRUSTED) == address
+
+    @pytest.mark.parametrize(("peer", "scheme"), [("10.0.0.1", "https"), ("192.0.2.1", "http")])
+    def test_the_scheme_is_what_a_trusted_one_says(self, peer: str, scheme: str) -> None:
+        environ = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_PROTO": "https", "wsgi.url_scheme": "http"}
+        assert scheme_of(Request(environ), self.TRUSTED) == scheme
 
 
 class TestLookups:
@@ -340,9 +407,9 @@ class TestPasswords:
         monkeypatch.setattr(passwords, "_SLOTS", slots)
         slots.acquire()
         with pytest.raises(RequestError) as refused:
-            passwords.verify(HASH, PASSWORD, patience=0.01)
+            passwords.verify(HASH, PASSWORD)
         assert refused.value.status == 503
         assert refused.value.headers["Retry-After"]
         slots.release()
-        assert passwords.verify(HASH, PASSWORD, patience=0.01)
-        assert not passwords.verify(HASH, "wrong", patience=0.01)
+        assert passwords.verify(HASH, PASSWORD)
+        assert not passwords.verify(HASH, "wrong")
