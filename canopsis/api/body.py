@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from canopsis.api.limits import Lease
@@ -29,7 +29,7 @@ MAX_DRAINED = 4 * MAX_BODY
 """Bytes of a body that are read away when nobody wants it."""
 
 _CHUNK = 1 << 16
-_BROKEN = (OSError, ParseException)
+_BROKEN = (OSError, ParseException, ClientDisconnected)
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
