@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from canopsis.api.breaker import Breaker
-from canopsis.api.ports import Message, Server
+from canopsis.api.ports import Depth, Look, Message, Server
 from canopsis.errors import TransportError
 from canopsis.transport.connection import Connection, connect
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import EVENTS, depth
+from canopsis.transport.topology import ALERTS, COLLECTD, DEAD, EVENTS, has_exchange, inspect
+
+T = TypeVar("T")
 
 CONFIRM_TIMEOUT = 4.0
 """Seconds for the broker to confirm; then the answer is 503."""
 
 _CONNECT_TIMEOUT = 2.0
 _SECOND_TRY_WITHIN = 1.0
+_PROBE = "canopsis.probe"
 
 
 class _Link:
@@ -58,6 +64,42 @@ class _Link:
         self.connection.close()
 
 
+def silent_hosts(hosts: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Return which of several hosts take no connection, and why; all are asked at once. One alone is not asked."""
+    if len(hosts) < 2:
+        return {}
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = dict(zip(hosts, pool.map(_refusal, hosts), strict=True))
+    return {f"{host}:{port}": why for (host, port), why in answers.items() if why}
+
+
+def _refusal(address: tuple[str, int]) -> str:
+    try:
+        socket.create_connection(address, timeout=_CONNECT_TIMEOUT).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _depth(connection: Connection, queue: str) -> Depth | None:
+    found = inspect(connection, queue)
+    return Depth(*found) if found else None
+
+
+def _blocked(connection: Connection) -> str:
+    """Return why the broker takes no messages, an empty text when it does. Raises TransportError."""
+    publisher = ConfirmingPublisher(connection)
+    # Every user may write there, and collectd's binding is the only one of ours.
+    publisher.send(COLLECTD, _PROBE, b"", mandatory=False)
+    publisher.push()
+    deadline = time.monotonic() + _CONNECT_TIMEOUT
+    while publisher.pending and not connection.blocked:
+        if time.monotonic() > deadline:
+            raise TransportError(f"a message is not confirmed after {_CONNECT_TIMEOUT:g} s")
+        connection.serve(0.1)
+    return connection.blocked
+
+
 class AmqpBroker:
     """``ports.Broker`` over RabbitMQ. Shared by all threads of a process, made after its fork."""
 
@@ -94,29 +136,44 @@ class AmqpBroker:
             raise
         return None
 
-    def depths(self, queues: Sequence[str]) -> dict[str, int | None]:
-        """Return how many messages are ready in each queue. Raises TransportError."""
+    def look(self, queues: Sequence[str]) -> Look:
+        """Return what is in ``queues``, which exchanges are missing, which brokers are away. Raises TransportError."""
+
+        def ask(connection: Connection) -> Look:
+            missing = tuple(name for name in (EVENTS, ALERTS, DEAD) if not has_exchange(connection, name))
+            return Look({queue: _depth(connection, queue) for queue in queues}, missing)
+
+        return replace(self._ask(ask), away=silent_hosts(self._settings.hosts))
+
+    def depth(self, queue: str) -> Depth | None:
+        """Return what is in one queue, None when it is not there. Raises TransportError."""
+        return self._ask(lambda connection: _depth(connection, queue))
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
         link = self._link()
         try:
-            return {queue: depth(link.connection, queue) for queue in queues}
+            return question(link.connection)
         except TransportError:
             self._forget()
             raise
 
     def server(self) -> Server:
-        """Return what the broker says of itself: connects anew, and looks for the exchange of events."""
-        version = ""
+        """Return what the broker says of itself: connects anew, looks for the exchange of events, and publishes what
+        no queue gets, for only who publishes is told that the broker takes nothing.
+        """
+        version = blocked = ""
         try:
             connection = connect(self._settings, "canopsis webserver check")
             try:
                 version = ".".join(map(str, connection.version))
                 with connection.errors(f"cannot find the exchange {EVENTS}"):
                     connection.channel().exchange_declare(EVENTS, "topic", passive=True)
+                blocked = _blocked(connection)
             finally:
                 connection.close()
         except TransportError as error:
             return Server("rabbitmq-server", self._hosts, version, str(error))
-        return Server("rabbitmq-server", self._hosts, version)
+        return Server("rabbitmq-server", self._hosts, version, blocked=blocked)
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -21,6 +21,7 @@ from canopsis.store import (
     events,
     leases,
     metrics,
+    migrations,
     sessions,
     users,
 )
@@ -38,6 +39,7 @@ from canopsis.store.users import User
 
 T = TypeVar("T")
 
+_ERROR_LENGTH = 200
 _TIMEOUT, _SELECTION_TIMEOUT, _CONNECT_TIMEOUT = 5.0, 2.0, 2.0
 
 
@@ -113,6 +115,18 @@ class MongoDatabase:
         """Return every instance of an engine process that has not withdrawn, with its ``age``."""
         return self._ask(leases.all_instances)
 
+    def chain(self) -> Document:
+        """Return the processes of the chain as the engines noted them."""
+        return self._ask(leases.chain)
+
+    def schema(self) -> tuple[int, int]:
+        """Return the version of the database, and the one that this release needs."""
+        return self._ask(migrations.version), migrations.VERSION
+
+    def recent_letters(self, seconds: float) -> tuple[int, str]:
+        """Return how many dead letters came within ``seconds``, and why the newest did."""
+        return self._ask(lambda db: dead_letters.recent(db, seconds))
+
     def user(self, name: str) -> User | None:
         """Return a user by name."""
         return self._ask(lambda db: users.get(db, name))
@@ -151,10 +165,10 @@ class MongoDatabase:
         """Return what the database says of itself, asking it now."""
         hosts = tuple(f"{host}:{port}" for host, port in self._settings.hosts)
         try:
-            version, members = self._ask(_hello)
+            version, members, away = self._ask(_hello)
         except StoreError as error:
             return Server("mongodb", hosts, error=str(error))
-        return Server("mongodb", members or hosts, version)
+        return Server("mongodb", members or hosts, version, away=away)
 
     def close(self) -> None:
         """Close the client."""
@@ -182,8 +196,19 @@ class MongoDatabase:
             return self._db
 
 
-def _hello(db: Store) -> tuple[str, tuple[str, ...]]:
+def _hello(db: Store) -> tuple[str, tuple[str, ...], dict[str, str]]:
     with store_errors("asking the database for itself"):
         hello = db.client.admin.command("hello")
         version = db.client.admin.command("buildInfo")["version"]
-    return str(version), tuple(hello.get("hosts", ()))
+    return str(version), tuple(hello.get("hosts", ())), _away(db)
+
+
+def _away(db: Store) -> dict[str, str]:
+    """Return which members of the replica set are of no use now, and why, as the client found them by itself."""
+    found = {}
+    for (host, port), member in db.client.topology_description.server_descriptions().items():
+        if member.error is not None:
+            found[f"{host}:{port}"] = str(member.error)[:_ERROR_LENGTH]
+        elif member.server_type_name in ("RSOther", "RSGhost"):
+            found[f"{host}:{port}"] = "it is neither primary nor secondary"
+    return found

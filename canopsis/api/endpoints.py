@@ -130,7 +130,7 @@ def attach(settings: WebSettings, backend: Backend, endpoints: Sequence[Endpoint
     if local is not None:
         known["local"] = local
     providers = tuple(known[name] for name in settings.providers)
-    return Site(settings, backend, providers, local, Readiness(backend), tuple(endpoints))
+    return Site(settings, backend, providers, local, Readiness(backend, settings.chain), tuple(endpoints))
 
 
 def current_site() -> Site:

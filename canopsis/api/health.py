@@ -20,15 +20,18 @@ def healthz(_call: Call) -> Response:
 
 @resource.get(
     "/readyz",
-    "Tell that broker and database answer.",
+    "Tell whether this web server can take requests.",
     role=None,
-    answers={503: "One of them does not; `servers` says."},
+    answers={503: "It cannot; `reasons` says why, `servers` which server is the cause."},
 )
 def readyz(call: Call) -> Response:
-    """Answer 503 with the names of the servers that are away. Why they are is for those who may see ``/status``."""
-    servers = call.site.readiness.servers()
-    away = [server.name for server in servers if server.error]
-    if away:
-        detail = f"not ready: {' and '.join(away)} away"
-        raise RequestError(503, detail, {"servers": away}, {"Retry-After": RETRY_AFTER})
+    """Answer 503 when events are not accepted, or nobody works on them. Details are for those who may see ``/status``.
+
+    One engine or one host of several that is away is no reason: another web server would know it no better.
+    """
+    reasons = call.site.readiness.refusals()
+    if reasons:
+        causes = [server.name for server in call.site.readiness.servers() if server.error or server.blocked]
+        facts = {"reasons": reasons, "servers": causes}
+        raise RequestError(503, f"not ready: {' and '.join(reasons)}", facts, {"Retry-After": RETRY_AFTER})
     return one({"status": "ready"})

@@ -41,12 +41,33 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is known of a server. ``error`` says why it does not answer."""
+    """What is known of a server. ``error`` says why it does not answer, ``blocked`` why it takes no messages,
+    ``away`` which of its hosts do not answer and why.
+    """
 
     name: str
     hosts: tuple[str, ...]
     version: str = ""
     error: str = ""
+    blocked: str = ""
+    away: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages are ready in a queue, and how many read it."""
+
+    messages: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the broker holds: queues (None for one that is not there), and the exchanges that are missing."""
+
+    queues: Mapping[str, Depth | None]
+    exchanges: tuple[str, ...] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +85,12 @@ class Broker(Protocol):
         """Send the messages; return when the broker has them all. Raises TransportError."""
         ...
 
-    def depths(self, queues: Sequence[str]) -> dict[str, int | None]:
-        """Return how many messages are ready in each queue, None for one that is not there. Raises TransportError."""
+    def look(self, queues: Sequence[str]) -> Look:
+        """Return what is in ``queues``, which exchanges are missing, which brokers are away. Raises TransportError."""
+        ...
+
+    def depth(self, queue: str) -> Depth | None:
+        """Return what is in one queue, None when it is not there. Raises TransportError."""
         ...
 
     def server(self) -> Server:
@@ -158,6 +183,18 @@ class Records(Protocol):
 
     def instances(self) -> list[Document]:
         """Return every instance of an engine process that has not withdrawn, with its ``age``."""
+        ...
+
+    def chain(self) -> Document:
+        """Return the processes of the chain as the engines noted them: queues and partitions by name."""
+        ...
+
+    def schema(self) -> tuple[int, int]:
+        """Return the version of the database, and the one that this release needs."""
+        ...
+
+    def recent_letters(self, seconds: float) -> tuple[int, str]:
+        """Return how many dead letters came within ``seconds``, and why the newest did."""
         ...
 
     def server(self) -> Server:

@@ -7,6 +7,8 @@ from ipaddress import IPv4Network, IPv6Network
 
 Network = IPv4Network | IPv6Network
 
+from canopsis.core.health import Process
+
 SERVICES = ("events", "alarms", "entities", "metrics", "dead_letters", "status")
 """The web services that ``[webservices]`` turns on and off; one that is not named there is on."""
 
@@ -19,8 +21,9 @@ class WebSettings:
     """The web application of a site.
 
     ``secret`` signs session cookies and is the same on all web hosts of a site. ``lifetime`` is
-    how long a session lasts, in seconds. ``queues`` are the names of the queues that
-    ``GET /status`` shows. ``trusted_proxies`` are those whose ``X-Forwarded-For`` is believed.
+    how long a session lasts, in seconds. ``chain`` are the engine processes that the site shall
+    have, empty on a host that does not know: then what the engines noted in the database counts.
+    ``trusted_proxies`` are those whose ``X-Forwarded-For`` is believed.
     """
 
     secret: str = field(repr=False)
@@ -28,5 +31,5 @@ class WebSettings:
     providers: tuple[str, ...] = PROVIDERS
     lifetime: float = 28800.0
     services: frozenset[str] = frozenset(SERVICES)
-    queues: tuple[str, ...] = ()
+    chain: tuple[Process, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()

@@ -1,49 +1,44 @@
-"""The site at a glance: engine processes, queues, partitions, servers."""
+"""The site at a glance: what is wrong, engine processes, queues, partitions, servers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flask import Response
 
 from canopsis import __version__
 from canopsis.api.endpoints import Call, Resource
-from canopsis.api.ports import Server
+from canopsis.api.ports import Look
+from canopsis.api.readiness import instance_of
 from canopsis.api.responses import one
-from canopsis.errors import StoreError, TransportError
+from canopsis.core import health
 from canopsis.store.operations import Document
 
 resource = Resource("status", service="status")
 
-SILENT_AFTER = 10.0
-"""Seconds without a word after which the other instances, and so this page, take an instance for dead."""
 
-
-@resource.get("/status", "Show engines, queues, partitions and servers. What is away is shown as such.")
+@resource.get("/status", "Show what is wrong, and engines, queues, partitions and servers.")
 def status(call: Call) -> Response:
     """Return the state of the site; answers also while the broker or the database is away."""
-    instances = _instances(call)
-    servers = call.site.readiness.servers()
+    facts, found, look = call.site.readiness.gather()
+    versions = {server.name: server.version for server in call.site.readiness.servers()}
+    instances = [each | {"alive": instance_of(each).alive} for each in found]
+    problems = health.problems(facts)
     return one(
         {
             "version": __version__,
-            "healthy": not any(server.error for server in servers) and any(each["alive"] for each in instances),
-            "servers": [_shown(server) for server in servers],
+            "healthy": not problems,
+            "state": health.worst(problems),
+            "problems": [asdict(problem) for problem in problems],
+            "servers": [_shown(server, versions[server.name]) for server in facts.servers],
             "engines": instances,
             "sources": _sources(instances),
             "partitions": _partitions(instances),
-            "queues": _queues(call),
+            "queues": _queues(look),
         }
     )
-
-
-def _instances(call: Call) -> list[Document]:
-    try:
-        found = call.backend.records.instances()
-    except StoreError:
-        return []
-    return [each | {"alive": each["age"] <= SILENT_AFTER} for each in found]
 
 
 def _sources(instances: Sequence[Document]) -> list[Document]:
@@ -69,19 +64,26 @@ def _partitions(instances: Sequence[Document]) -> list[Document]:
     return sorted(held, key=lambda each: (each["process"], each["partition"]))
 
 
-def _queues(call: Call) -> list[dict[str, Any]]:
-    try:
-        depths = call.backend.broker.depths(call.site.settings.queues)
-    except TransportError:
-        return []
-    return [{"name": name, "messages": depth, "exists": depth is not None} for name, depth in depths.items()]
+def _queues(look: Look | None) -> list[dict[str, Any]]:
+    found = look.queues if look is not None else {}
+    return [
+        {
+            "name": name,
+            "messages": depth.messages if depth is not None else None,
+            "consumers": depth.consumers if depth is not None else None,
+            "exists": depth is not None,
+        }
+        for name, depth in found.items()
+    ]
 
 
-def _shown(server: Server) -> dict[str, Any]:
+def _shown(server: health.Server, version: str) -> dict[str, Any]:
     return {
         "name": server.name,
         "hosts": server.hosts,
-        "version": server.version,
+        "version": version,
         "reachable": not server.error,
         "error": server.error,
+        "blocked": server.blocked,
+        "away": server.away,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import select
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ canopsis alarms --json | jq '.[].output'
 """
 
 STATES = ("ok", "warning", "critical", "unknown")
+# "off" is back to OK and not yet resolved.
 STATUS = {0: "off", 1: "ongoing", 2: "stealthy", 3: "flapping", 4: "cancelled"}
 HEADER = ("STATE", "STATUS", "AGE", "ACK", "WHAT", "OUTPUT")
 
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     api = Api(config.client(Prefix.find()))
     query = _query(args)
     if args.watch:
-        _watch(api, query, args)
+        return _watch(api, query, args)
     found = _listing(api, query)
     if args.json:
         show_json(found["data"])
@@ -91,20 +93,28 @@ def _listing(api: Api, query: Mapping[str, object]) -> Mapping[str, Any]:
     return found
 
 
-def _watch(api: Api, query: Mapping[str, object], args: argparse.Namespace) -> None:
-    """Show alarms again and again; ends by KeyboardInterrupt, or when nobody reads any more."""
-    while True:
-        try:
-            found = _listing(api, query)
-            text = render(found, time.time(), _width())
-        except SiteError as error:
-            # An API that restarts is no reason to stop watching.
-            found, text = {"error": str(error)}, f"{error}\ntrying again"
-        if args.json:
-            show_json(found, lines=True)
-        else:
-            say((_CLEAR if sys.stdout.isatty() else "") + text)
-        _pause(args.interval)
+def _watch(api: Api, query: Mapping[str, object], args: argparse.Namespace) -> int:
+    """Show alarms again and again, until Ctrl-C or until nobody reads any more."""
+    try:
+        while True:
+            _show_once(api, query, as_json=args.json)
+            _pause(args.interval)
+    except KeyboardInterrupt:
+        # How a watch ends: nothing was interrupted.
+        return 128 + signal.SIGINT
+
+
+def _show_once(api: Api, query: Mapping[str, object], *, as_json: bool) -> None:
+    try:
+        found = _listing(api, query)
+        text = render(found, time.time(), _width())
+    except SiteError as error:
+        # An API that restarts is no reason to stop watching.
+        found, text = {"error": str(error)}, f"{error}\ntrying again"
+    if as_json:
+        show_json(found, lines=True)
+    else:
+        say((_CLEAR if sys.stdout.isatty() else "") + text)
 
 
 def _pause(seconds: float) -> None:
@@ -131,7 +141,8 @@ def row(alarm: Mapping[str, Any], now: float) -> tuple[str, ...]:
     acked = (alarm.get("ack") or {}).get("author", "")
     output = " ".join(str(alarm.get("output", "")).split())
     name = STATES[state].upper() if 0 <= state < len(STATES) else str(state)
-    return (name, STATUS.get(status, str(status)), age(now - alarm["created"]), acked, what, output)
+    shown = STATUS.get(status, str(status)) if alarm.get("open", True) else "resolved"
+    return (name, shown, age(now - alarm["created"]), acked, what, output)
 
 
 def age(seconds: float) -> str:

@@ -29,8 +29,16 @@ def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParse
 
 
 def command(main: Main) -> Main:
-    """Turn the errors of ``main`` into a line on standard error and an exit code."""
+    """Turn the errors of ``main``, and Ctrl-C, into a line on standard error and an exit code."""
+    return _guarded(main, "interrupted")
 
+
+def command_that_goes_on(main: Main) -> Main:
+    """Like ``command``, for one that looks at what is there first and does the rest."""
+    return _guarded(main, "interrupted: run the same again, it goes on from what is there")
+
+
+def _guarded(main: Main, interrupted: str) -> Main:
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
         try:
@@ -39,6 +47,7 @@ def command(main: Main) -> Main:
             complain(str(error))
             return USAGE if isinstance(error, ConfigError | InputError) else NOT_DONE
         except KeyboardInterrupt:
+            murmur(interrupted)
             return 128 + signal.SIGINT
         except BrokenPipeError:
             # The reader went away (a pager, head): nothing more can be said to it.

@@ -1,33 +1,48 @@
-"""``canopsis engine run``: one engine process, as supervisord starts it."""
+"""``canopsis engine``: one engine process, as supervisord starts it; a host that will not come back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from canopsis.cli.common import command, own_prefix, parser
+from canopsis.cli.common import DONE, command, own_prefix, parser, say
 from canopsis.engines.registry import REGISTRY
-from canopsis.errors import ConfigError
+from canopsis.errors import ConfigError, InputError
 from canopsis.ops import settings
 from canopsis.ops.ini import nearest
+from canopsis.ops.prefix import Prefix
 from canopsis.runtime import process
+from canopsis.store import client, leases
 
 EXAMPLES = """
 canopsis engine run worker
 canopsis engine run worker --instance 2
+canopsis engine forget host3     its engine processes are gone for good: status misses them no more
 """
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``canopsis engine``; return the exit code of the process."""
-    parse = parser("canopsis engine", "Run the engines of one process until SIGTERM.", EXAMPLES)
-    parse.add_argument("verb", choices=("run",), metavar="run")
-    parse.add_argument("process", metavar="PROCESS", help="a process= of etc/amqp2engines.conf")
+    parse = parser("canopsis engine", "Run the engines of one process until SIGTERM, or forget a host.", EXAMPLES)
+    parse.add_argument("verb", choices=("run", "forget"), metavar="run|forget")
+    parse.add_argument("name", metavar="PROCESS|HOST", help="a process= of etc/amqp2engines.conf; a host of the site")
     parse.add_argument("--instance", type=int, default=1, metavar="N", help="which instance on this host (%(default)s)")
     args = parse.parse_args(argv)
-    told = settings.process(own_prefix(), args.process, args.instance)
+    if args.verb == "forget":
+        return _forget(own_prefix(), args.name)
+    told = settings.process(own_prefix(), args.name, args.instance)
     known = told.chain.processes()
-    if args.process not in known:
-        hint = nearest(args.process, known, what="processes")
-        raise ConfigError(f"etc/amqp2engines.conf: no engine has process={args.process}; {hint}")
+    if args.name not in known:
+        hint = nearest(args.name, known, what="processes")
+        raise ConfigError(f"etc/amqp2engines.conf: no engine has process={args.name}; {hint}")
     return process.main(told, REGISTRY)
+
+
+def _forget(prefix: Prefix, host: str) -> int:
+    with client.opened(settings.storage(prefix, "engines")) as db:
+        known = sorted({str(found["host"]) for found in leases.all_instances(db)})
+        count = leases.forget_host(db, host)
+    if not count:
+        raise InputError("HOST", host, nearest(host, known, what="hosts of engine processes"))
+    say(f"{host}: {count} engine processes forgotten; one that still runs comes back by itself")
+    return DONE

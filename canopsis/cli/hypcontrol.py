@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from canopsis.cli import service
-from canopsis.cli.common import DONE, NOT_DONE, command, own_prefix, parser, say
+from canopsis.cli.common import DONE, NOT_DONE, command_that_goes_on, own_prefix, parser, say
 from canopsis.ops import services, site
 
 EXAMPLES = """
@@ -15,7 +15,7 @@ hypcontrol stop       everything in reverse, then supervisord
 """
 
 
-@command
+@command_that_goes_on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``hypcontrol``; return its exit code."""
     parse = parser("hypcontrol", "Start, stop or look at everything this host runs.", EXAMPLES)

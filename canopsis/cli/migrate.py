@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from canopsis.cli.common import DONE, command, own_prefix, parser, say, show_json
+from canopsis.cli.common import DONE, command_that_goes_on, own_prefix, parser, say, show_json
 from canopsis.ops import settings
 from canopsis.store import client, migrations
 
@@ -14,7 +14,7 @@ canopsis migrate --json    {"changed": false, "version": 1, "changes": []}
 """
 
 
-@command
+@command_that_goes_on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``canopsis migrate``; return its exit code."""
     parse = parser("canopsis migrate", "Bring the database to this release's shape.", EXAMPLES)

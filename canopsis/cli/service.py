@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from canopsis.cli.common import DONE, NOT_DONE, command, murmur, own_prefix, parser, say, show_json, table
+from canopsis.cli.common import DONE, NOT_DONE, command_that_goes_on, murmur, own_prefix, parser, say, show_json, table
 from canopsis.ops import services
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.services import State
@@ -21,7 +21,7 @@ service webserver status         exit code 0: it runs; 1: it does not
 _VERBS = {"start": services.start, "restart": services.restart}
 
 
-@command
+@command_that_goes_on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``service``; return its exit code."""
     args = _parse(argv)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from flask import Flask
 
 from canopsis.api import create_app
+from canopsis.core.health import Process, processes
 from canopsis.engines.registry import REGISTRY
 from canopsis.errors import CanopsisError, ConfigError
 from canopsis.ops import settings
@@ -33,16 +34,16 @@ def make(prefix: Prefix) -> Flask:
     web = settings.webserver(prefix)
     level = logging.INFO if web.debug else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    web = replace(web, queues=queues(prefix))
+    web = replace(web, chain=chain(prefix))
     return create_app(web, settings.storage(prefix, SERVICE), settings.amqp(prefix, SERVICE))
 
 
-def queues(prefix: Prefix) -> tuple[str, ...]:
-    """Return the names of the site's queues; none on a host that does not know the chain."""
+def chain(prefix: Prefix) -> tuple[Process, ...]:
+    """Return the engine processes of the site; none on a host that does not know the chain."""
     try:
-        chain = settings.chain(prefix)
-        chain.check(REGISTRY)
+        found = settings.chain(prefix)
+        found.check(REGISTRY)
     except ConfigError as error:
-        _LOG.warning("GET /api/v1/status shows no queues: %s", error)
+        _LOG.info("the chain is taken as the engines noted it: %s", error)
         return ()
-    return tuple(queue.name for queue in chain.topology(REGISTRY).queues)
+    return processes(found.documents(REGISTRY))

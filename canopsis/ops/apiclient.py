@@ -1,11 +1,12 @@
-"""The API of the site, asked over HTTP with the key in ``etc/client.conf``."""
+"""The API of the site, asked over HTTP with the key in ``etc/client.conf``: the first web server that answers."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,6 +19,8 @@ PREFIX = "/api/v1"
 _SAFE = "%/?&=:,;+@!$'()*~[]"
 _HEADER = "X-Canopsis-Authkey"
 _JSON = "application/json"
+_CONNECT_TIMEOUT = 5.0
+"""Seconds to connect where there is another web server to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,11 @@ class Answer:
 
 
 class Api:
-    """The way to the API, a connection a call; not to be shared by threads."""
+    """The way to the API, a connection a call; not to be shared by threads. Who answered is asked first again."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._parts = urlsplit(settings.url)
+        self._urls = list(settings.urls)
 
     def call(
         self,
@@ -75,13 +78,13 @@ class Api:
         Raises SiteError when nobody answers in time, or the key is refused.
         """
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        target = quote(self._parts.path + path, safe=_SAFE) + (f"?{urlencode(given, doseq=True)}" if given else "")
+        target = quote(path, safe=_SAFE) + (f"?{urlencode(given, doseq=True)}" if given else "")
         headers = {_HEADER: self._settings.authkey, "Accept": _JSON}
         if body is not None:
             headers["Content-Type"] = content_type
         answer = self._ask(method, target, body, headers)
         if answer.status == http.client.UNAUTHORIZED:
-            raise SiteError(f"{self._settings.url} refuses the authkey in {self._settings.source}: {answer.problem()}")
+            raise SiteError(f"{self._urls[0]} refuses the authkey in {self._settings.source}: {answer.problem()}")
         return answer
 
     def data(
@@ -94,29 +97,72 @@ class Api:
         found = answer.json()
         return found["data"] if isinstance(found, dict) and "data" in found else found
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port, timeout = self._parts.hostname or "", self._parts.port, self._settings.timeout
-        if self._parts.scheme == "http":
+    def silent(self) -> dict[str, str]:
+        """Return which web servers take no connection, and why; who answered last is not asked again."""
+        found = {}
+        for url in self._urls[1:]:
+            try:
+                self._connected(url).close()
+            except SiteError as error:
+                found[url] = str(error)
+        return found
+
+    def _new_connection(self, url: str) -> http.client.HTTPConnection:
+        parts = urlsplit(url)
+        host, port, timeout = parts.hostname or "", parts.port, self._settings.timeout
+        if len(self._urls) > 1:
+            timeout = min(timeout, _CONNECT_TIMEOUT)
+        if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=timeout)
         try:
             context = ssl.create_default_context(cafile=self._settings.ca_file or None)
         except OSError as error:
-            where = f"{self._settings.url}: ca_file {self._settings.ca_file} in {self._settings.source}"
+            where = f"{url}: ca_file {self._settings.ca_file} in {self._settings.source}"
             raise SiteError(f"{where} cannot be read: {error.strerror or error}") from None
         return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
 
-    def _ask(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        where, connection = self._settings.url, self._connect()
+    def _connected(self, url: str) -> http.client.HTTPConnection:
+        """Return a connection that is made. Raises SiteError."""
+        connection = self._new_connection(url)
+        with self._errors(url, connection.timeout or self._settings.timeout):
+            connection.connect()
+        connection.sock.settimeout(self._settings.timeout)
+        return connection
+
+    def _any(self) -> tuple[str, http.client.HTTPConnection]:
+        """Return the first web server that takes a connection, and that. Raises SiteError naming all that do not.
+
+        Nothing was sent then: only so is another one asked, for who got a request may have done it.
+        """
+        failures = []
+        for url in tuple(self._urls):
+            try:
+                connection = self._connected(url)
+            except SiteError as error:
+                failures.append(str(error))
+                continue
+            self._urls.sort(key=lambda each: each != url)
+            return url, connection
+        raise SiteError("; ".join(failures))
+
+    @contextmanager
+    def _errors(self, where: str, timeout: float) -> Iterator[None]:
         try:
-            connection.request(method, target, body, dict(headers))
-            response = connection.getresponse()
-            content = response.read()
+            yield
         except TimeoutError:
-            raise SiteError(f"{where} gave no answer in {self._settings.timeout:g} s; {_NEXT}") from None
+            raise SiteError(f"{where} gave no answer in {timeout:g} s; {_NEXT}") from None
         except ssl.SSLError as error:
             raise SiteError(f"{where}: {error}; see ca_file in {self._settings.source}") from None
         except (OSError, http.client.HTTPException) as error:
             raise SiteError(f"no API at {where} ({_reason(error)}); {_NEXT}") from None
+
+    def _ask(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        where, connection = self._any()
+        try:
+            with self._errors(where, self._settings.timeout):
+                connection.request(method, quote(urlsplit(where).path, safe=_SAFE) + target, body, dict(headers))
+                response = connection.getresponse()
+                content = response.read()
         finally:
             connection.close()
         return Answer(

@@ -16,9 +16,9 @@ from canopsis.ops.prefix import Prefix, user_name
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """How to reach the API. ``source`` is the file this comes from; ``timeout`` is in seconds."""
+    """How to reach the API: any of ``urls``. ``source`` is the file this comes from; ``timeout`` is in seconds."""
 
-    url: str
+    urls: tuple[str, ...]
     authkey: str = field(repr=False)
     timeout: float = 30.0
     ca_file: str = ""
@@ -55,8 +55,9 @@ def client(prefix: Prefix) -> ClientSettings:
     if path.exists() and not os.access(path, os.R_OK):
         owner = user_name(prefix.owner)
         raise SiteError(f"{path} is for {owner} alone (it holds a key): run this as {owner} or as root")
-    values = load(prefix, CLIENT).sections["api"]
-    return ClientSettings(**values, source=str(path))
+    values = dict(load(prefix, CLIENT).sections["api"])
+    urls = values.pop("url")
+    return ClientSettings(urls, **values, source=str(path))
 
 
 def sections_of_host(prefix: Prefix) -> list[tuple[str, tuple[str, ...]]]:

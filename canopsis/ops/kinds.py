@@ -100,9 +100,10 @@ def networks() -> Kind:
     return Kind("networks", "IP addresses, or networks such as 10.0.0.0/8, separated by commas", _networks)
 
 
-def url() -> Kind:
-    """Return the kind of an address of an HTTP server."""
-    return Kind("URL", "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password", _url)
+def urls() -> Kind:
+    """Return the kind of a list of addresses of HTTP servers."""
+    allowed = "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password, several separated by commas"
+    return Kind("URLs", allowed, _urls)
 
 
 def seconds(value: float) -> str:
@@ -199,6 +200,10 @@ def _host(value: str) -> tuple[str, int]:
 
 def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(item.strip()) for item in value.split(",")) if value.strip() else ()
+
+
+def _urls(value: str) -> tuple[str, ...]:
+    return tuple(_url(item.strip()) for item in value.split(","))
 
 
 def _url(value: str) -> str:

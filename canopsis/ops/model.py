@@ -158,13 +158,18 @@ STORAGE = File(
 
 CLIENT = File(
     "client.conf",
-    "How the commands `canopsis api`, `alarms`, `check` and `send-event` reach the API.",
+    "How the commands `canopsis api`, `alarms`, `check`, `status` and `send-event` reach the API.",
     (
         Section(
             "api",
             "The API and our key.",
             (
-                Key("url", kinds.url(), "http://127.0.0.1:8082", "Where the web server is."),
+                Key(
+                    "url",
+                    kinds.urls(),
+                    "http://127.0.0.1:8082",
+                    "Where the web servers are; another is asked when one does not answer.",
+                ),
                 Key("authkey", kinds.token(), None, "A key of a user; `canopsis user key` makes one.", secret=True),
                 Key("timeout", _TIMEOUT, "30s", "How long one answer may take."),
                 Key("ca_file", kinds.text(), "", "Certificates that are trusted with https; empty: those of the host."),

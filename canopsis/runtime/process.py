@@ -19,7 +19,7 @@ from canopsis.runtime.pipeline import Pipeline, stages_of
 from canopsis.runtime.runner import Runner
 from canopsis.runtime.settings import ProcessSettings
 from canopsis.runtime.sharing import Instance, Lease
-from canopsis.store import client, migrations
+from canopsis.store import client, leases, migrations
 from canopsis.store.client import Store
 from canopsis.store.operations import Document
 
@@ -31,6 +31,8 @@ DRAIN_SECONDS = 8.0
 _START_PAUSE = 1.0
 _GARBAGE = 50_000
 """Objects made and not freed before the youngest are looked through."""
+
+_FAILURE_LENGTH = 300
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -63,6 +65,7 @@ class Process:
         self, settings: ProcessSettings, registry: Registry, db: Store, stop: threading.Event, host: str = ""
     ) -> None:
         self._settings = settings
+        self._registry = registry
         self._db = db
         self._stop = stop
         self._instance = Instance(settings.process, host or socket.gethostname(), settings.instance)
@@ -89,7 +92,7 @@ class Process:
         finally:
             self._runner.close()
             self._beats.end()
-            self._lease.end()
+            self._lease.end(_failure(sys.exception()))
             self._health.say("stopped")
 
     def _await_database(self) -> bool:
@@ -97,6 +100,7 @@ class Process:
         while not self._stop.is_set():
             try:
                 if migrations.version(self._db) == migrations.VERSION:
+                    leases.note_chain(self._db, self._settings.chain.documents(self._registry))
                     self._lease.announce()
                     return True
                 self._health.say("waiting for the database's migration: run canopsis migrate")
@@ -137,6 +141,11 @@ def make_engines(settings: ProcessSettings, registry: Registry) -> dict[str, tup
         kind = registry[own.name]
         engines[own.name] = (kind.make(own.options, chain.partitions), kind.input)
     return engines
+
+
+def _failure(error: BaseException | None) -> str:
+    """Return what ends the process, nothing when it ends in order."""
+    return f"{type(error).__name__}: {error}"[:_FAILURE_LENGTH] if error is not None else ""
 
 
 def _spare_the_collector() -> None:

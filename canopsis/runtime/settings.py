@@ -10,7 +10,7 @@ from canopsis.errors import ConfigError
 from canopsis.runtime.contract import Registry
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import RAW_BINDINGS, Topology, site_topology
+from canopsis.transport.topology import RAW_BINDINGS, Queue, Topology, site_topology
 
 FILE = "amqp2engines.conf"
 
@@ -78,6 +78,23 @@ class ChainSettings:
         raw = [name for name in entries if registry[name].input == "raw"]
         partitioned = [name for name in entries if registry[name].input == "events"]
         return site_topology(raw, partitioned, self.partitions)
+
+    def documents(self, registry: Registry) -> dict[str, dict[str, object]]:
+        """Return the processes with their queues, as the database keeps them."""
+        names = {process: self._queues(process, registry) for process in self.processes()}
+        partitioned = {process: any(queue.partition for queue in queues) for process, queues in names.items()}
+        return {
+            process: {
+                "queues": [queue.name for queue in queues],
+                "partitions": self.partitions if partitioned[process] else 0,
+            }
+            for process, queues in names.items()
+        }
+
+    def _queues(self, process: str, registry: Registry) -> tuple[Queue, ...]:
+        entries = self.entries(process, registry)
+        raw = [name for name in entries if registry[name].input == "raw"]
+        return site_topology(raw, [name for name in entries if name not in raw], self.partitions).queues
 
     def check(self, registry: Registry) -> None:
         """Raise ConfigError naming the section and key of the first thing that cannot work."""

@@ -23,7 +23,8 @@ ANNOUNCE_SECONDS = 2.0
 LIFE_SECONDS = 10.0
 """An instance that was not seen for so long is taken for dead."""
 
-_FORGET_SECONDS = 86400.0
+_FORGET_SECONDS = 30 * 86400.0
+"""A host that is away is missed until somebody says that it will not come back, or for so long."""
 
 
 def share(partitions: int, instances: Sequence[str], own: str) -> frozenset[int]:
@@ -67,6 +68,8 @@ class Lease:
         self.wanted: frozenset[int] = frozenset()
         self._changed = threading.Event()
         self._stop = threading.Event()
+        self._begun = False
+        self._failure = ""
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def start(self) -> None:
@@ -76,6 +79,9 @@ class Lease:
     def announce(self) -> None:
         """Say that this instance lives, and see which partitions are its. Raises StoreError."""
         who = self._instance
+        if not self._begun:
+            leases.begin(self._db, who.process, who.host, who.number)
+            self._begun = True
         leases.announce(self._db, who.process, who.host, who.number, self._facts())
         if self._partitions:
             living = [found["_id"] for found in leases.instances(self._db, LIFE_SECONDS, who.process)]
@@ -85,8 +91,9 @@ class Lease:
         """Announce now: what this instance holds has changed."""
         self._changed.set()
 
-    def end(self) -> None:
-        """Withdraw, so that the others take over at once; never raises."""
+    def end(self, failure: str = "") -> None:
+        """Withdraw, so that the others take over at once; never raises. With a ``failure`` that stays to be seen."""
+        self._failure = failure
         self._stop.set()
         self._changed.set()
         if self._thread.is_alive():
@@ -95,8 +102,12 @@ class Lease:
             self._withdraw()
 
     def _withdraw(self) -> None:
+        who = self._instance
         try:
-            leases.withdraw(self._db, self._instance.process, self._instance.host, self._instance.number)
+            if self._failure:
+                leases.fail(self._db, who.process, who.host, who.number, self._failure)
+            else:
+                leases.withdraw(self._db, who.process, who.host, who.number)
         except StoreError as error:
             _LOG.warning("the lease ends by itself: %s", error)
 

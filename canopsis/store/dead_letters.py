@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from pymongo import ASCENDING, IndexModel
 
@@ -15,6 +15,8 @@ from canopsis.store.query import Listing, Page, Paging, fetch, given, search, wi
 COLLECTION = "dead_letters"
 
 INDEXES = (IndexModel([("engine", ASCENDING), ("received", ASCENDING)], name="by_engine"),)
+
+_MOST_COUNTED = 1000
 
 _LIST = Listing(
     COLLECTION,
@@ -47,6 +49,18 @@ def listing(db: Store, query: DeadLetterQuery) -> Page:
             condition[mark] = {"$exists": wanted}
     condition |= search(query.text, ("reason",))
     return fetch(db, _LIST, condition, query.paging)
+
+
+def recent(db: Store, seconds: float) -> tuple[int, str]:
+    """Return how many dead letters came within ``seconds``, 1,000 at most, and why the newest did.
+
+    Raises StoreError.
+    """
+    condition: Document = {"received": {"$gte": datetime.now(UTC) - timedelta(seconds=seconds)}}
+    with store_errors("counting dead letters"):
+        count = db[COLLECTION].count_documents(condition, limit=_MOST_COUNTED)
+        newest = db[COLLECTION].find_one(condition, {"reason": True}, sort=[("received", -1)]) if count else None
+    return count, str(newest["reason"]) if newest else ""
 
 
 def get(db: Store, letter_id: object) -> Document | None:

@@ -112,14 +112,37 @@ def depth(connection: Connection, queue: str) -> int | None:
 
     RabbitMQ says 0 of a quorum queue whose leader does not answer it within 250 ms.
     """
+    found = inspect(connection, queue)
+    return found[0] if found else None
+
+
+def inspect(connection: Connection, queue: str) -> tuple[int, int] | None:
+    """Return how many messages are ready in ``queue`` and how many read it; None when there is no such queue.
+
+    Both are 0 for a quorum queue whose leader is busy, see ``depth``. Raises TransportError.
+    """
     channel = connection.channel()
     with connection.errors(f"cannot look at {queue}"):
         try:
-            return int(channel.queue_declare(queue, passive=True).message_count)
+            found = channel.queue_declare(queue, passive=True)
+            return int(found.message_count), int(found.consumer_count)
         except NotFound:
             return None
         finally:
             channel.close()
+
+
+def has_exchange(connection: Connection, name: str) -> bool:
+    """Tell whether there is an exchange called ``name``. Raises TransportError."""
+    channel = connection.channel()
+    with connection.errors(f"cannot look for the exchange {name}"):
+        try:
+            channel.exchange_declare(name, "topic", passive=True)
+        except NotFound:
+            return False
+        finally:
+            channel.close()
+    return True
 
 
 def _declare_queue(connection: Connection, queue: Queue) -> None:

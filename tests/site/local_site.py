@@ -77,7 +77,7 @@ class LocalSite:
     def at(cls, folder: Path) -> LocalSite:
         """Return the site that is in ``folder``."""
         prefix = Prefix(folder)
-        port = urlsplit(config.client(prefix).url).port
+        port = urlsplit(config.client(prefix).urls[0]).port
         assert port is not None, "the URL in etc/client.conf has no port"
         return cls(prefix, port)
 

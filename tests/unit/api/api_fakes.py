@@ -13,7 +13,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from canopsis.api.app import build
-from canopsis.api.ports import Backend, Message, Server, Session, Window
+from canopsis.api.ports import Backend, Depth, Look, Message, Server, Session, Window
 from canopsis.api.settings import SERVICES, WebSettings
 from canopsis.errors import StoreError, TransportError
 from canopsis.store.alarms import AlarmQuery
@@ -42,19 +42,26 @@ class FakeBroker:
     away: str = ""
     published: list[Message] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
+    readers: dict[str, int] = field(default_factory=dict)
+    blocked: str = ""
+    missing: tuple[str, ...] = ()
+    silent: dict[str, str] = field(default_factory=dict)
 
     def publish(self, messages: Sequence[Message]) -> None:
         if self.away:
             raise TransportError(self.away)
         self.published += messages
 
-    def depths(self, queues: Sequence[str]) -> dict[str, int | None]:
+    def look(self, queues: Sequence[str]) -> Look:
+        return Look({queue: self.depth(queue) for queue in queues}, self.missing, self.silent)
+
+    def depth(self, queue: str) -> Depth | None:
         if self.away:
             raise TransportError(self.away)
-        return {queue: self.waiting.get(queue) for queue in queues}
+        return Depth(self.waiting[queue], self.readers.get(queue, 1)) if queue in self.waiting else None
 
     def server(self) -> Server:
-        return Server("rabbitmq-server", ("127.0.0.1:1",), "3.10.8", self.away)
+        return Server("rabbitmq-server", ("127.0.0.1:1",), "3.10.8", self.away, self.blocked)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -84,6 +91,9 @@ class FakeDatabase:
     failures: dict[str, tuple[int, float]] = field(default_factory=dict)
     clock: float = 0.0
     lookups: int = 0
+    version: tuple[int, int] = (1, 1)
+    noted: Document = field(default_factory=dict)
+    letters: tuple[int, str] = (0, "")
 
     def alarms(self, query: AlarmQuery) -> Page:
         return self._page(query)
@@ -127,6 +137,16 @@ class FakeDatabase:
     def instances(self) -> list[Document]:
         self._asked("instances")
         return self.living
+
+    def chain(self) -> Document:
+        self._asked("chain")
+        return self.noted
+
+    def schema(self) -> tuple[int, int]:
+        return self.version
+
+    def recent_letters(self, _seconds: float) -> tuple[int, str]:
+        return self.letters
 
     def server(self) -> Server:
         return Server("mongodb", ("127.0.0.1:2",), "6.0.5", self.away)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from canopsis.cli import webserver
+from canopsis.core.health import Process
 from canopsis.errors import ConfigError
 from canopsis.ops.prefix import Prefix
 
@@ -54,26 +55,20 @@ def test_it_follows_the_file(prefix: Prefix) -> None:
     assert site.local is None
 
 
-def test_the_queues_are_those_of_the_chain(prefix: Prefix) -> None:
-    assert webserver.queues(prefix) == (
-        "Engine_cleaner_events",
-        "Engine_dead_letters",
-        "Engine_alarm.00",
-        "Engine_alarm.01",
-        "Engine_alarm.02",
+def test_the_processes_are_those_of_the_chain(prefix: Prefix) -> None:
+    assert webserver.chain(prefix) == (
+        Process("cleaner", ("Engine_cleaner_events", "Engine_dead_letters")),
+        Process("worker", ("Engine_alarm.00", "Engine_alarm.01", "Engine_alarm.02"), 3),
     )
 
 
 @pytest.mark.parametrize("content", [None, "[engine:party]\n", "nonsense"])
-def test_a_host_without_a_chain_shows_no_queues_and_serves(
-    prefix: Prefix, caplog: pytest.LogCaptureFixture, content: str | None
-) -> None:
+def test_a_host_without_a_chain_takes_it_as_noted_and_serves(prefix: Prefix, content: str | None) -> None:
     if content is None:
         prefix.etc("amqp2engines.conf").unlink()
     else:
         write(prefix, "amqp2engines.conf", content)
-    assert webserver.queues(prefix) == ()
-    assert "shows no queues" in caplog.text
+    assert webserver.chain(prefix) == ()
     assert webserver.make(prefix).test_client().get("/api/v1/healthz").status_code == 200
 
 

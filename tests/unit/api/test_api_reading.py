@@ -16,6 +16,7 @@ from canopsis.api import readiness
 from canopsis.api.metrics import split_path
 from canopsis.api.ports import Window
 from canopsis.api.responses import encode
+from canopsis.core.health import Process
 from canopsis.errors import InputError
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
@@ -334,6 +335,9 @@ LIVING: dict[str, Any] = {
 }
 
 
+CHAIN = (Process("cleaner", ("Engine_cleaner_events",)), Process("worker", ("Engine_alarm.00",), 1))
+
+
 class TestHealth:
     """``/healthz``, ``/readyz`` and ``/status``."""
 
@@ -357,7 +361,7 @@ class TestHealth:
 
     def test_the_servers_are_asked_once_a_second(self, api: Api) -> None:
         clock = [0.0]
-        ready = readiness.Readiness(api.app.extensions["canopsis"].backend, lambda: clock[0])
+        ready = readiness.Readiness(api.app.extensions["canopsis"].backend, clock=lambda: clock[0])
         assert not any(server.error for server in ready.servers())
         api.broker.away = "gone"
         assert not any(server.error for server in ready.servers())
@@ -365,13 +369,13 @@ class TestHealth:
         assert [server.name for server in ready.servers() if server.error] == ["rabbitmq-server"]
 
     def test_status_shows_engines_partitions_queues_and_servers(self) -> None:
-        api = Api(queues=("Engine_cleaner_events", "Engine_alarm.00"))
+        api = Api(chain=CHAIN)
         api.broker.waiting = {"Engine_cleaner_events": 7}
         silent = LIVING | {"_id": "instance:worker:h2:1", "age": 500.0, "partitions": [2]}
         late = {"sources": [{"source": "c/1", "late": 1}, {"source": "c/2", "late": 5}]}
         api.database.living = [LIVING | late, silent | {"sources": [{"source": "c/1", "late": 1, "refused": 9}]}]
         [found] = api.get("/api/v1/status", "reader").json["data"]
-        assert found["healthy"] is True
+        assert found["healthy"] is False
         assert [engine["alive"] for engine in found["engines"]] == [True, False]
         assert found["partitions"] == [
             {"process": "worker", "partition": 1, "holder": "instance:worker:h1:1"},
@@ -379,8 +383,8 @@ class TestHealth:
         ]
         assert found["sources"] == [{"source": "c/1", "late": 2, "refused": 9}, {"source": "c/2", "late": 5}]
         assert found["queues"] == [
-            {"name": "Engine_cleaner_events", "messages": 7, "exists": True},
-            {"name": "Engine_alarm.00", "messages": None, "exists": False},
+            {"name": "Engine_cleaner_events", "messages": 7, "consumers": 1, "exists": True},
+            {"name": "Engine_alarm.00", "messages": None, "consumers": None, "exists": False},
         ]
         assert [(server["name"], server["version"], server["reachable"]) for server in found["servers"]] == [
             ("mongodb", "6.0.5", True),

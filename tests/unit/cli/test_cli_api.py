@@ -126,6 +126,14 @@ class TestAlarms:
         assert api.asked[0].path == "/api/v1/alarms"
         assert api.asked[0].query == {"show": "open", "limit": 50}
 
+    def test_b14_what_is_over_is_told_from_what_may_come_back(
+        self, api: FakeApi, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        states = {"off": (0, True), "ongoing": (1, True), "cancelled": (4, True), "resolved": (0, False)}
+        api.answer([ALARM | {"status": status, "open": is_open} for status, is_open in states.values()])
+        alarms.main(["--show", "all"])
+        assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:-1]] == list(states)
+
     def test_no_alarms(self, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         api.answer([])
         assert alarms.main([]) == 0
@@ -242,7 +250,8 @@ class TestAlarms:
         monkeypatch.setattr(alarms.select, "select", select)
         api.respond = respond
         assert alarms.main(["--watch", "--interval", "0.5"]) == 130
-        out = capsys.readouterr().out
+        out, err = capsys.readouterr()
+        assert err == ""
         assert out.count("web1/disk") == 2
         assert "no API at http://x\ntrying again" in out
         assert waited == [0.5, 0.5, 0.5]

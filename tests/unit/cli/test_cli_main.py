@@ -104,7 +104,19 @@ def test_ctrl_c_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
         raise KeyboardInterrupt
 
     assert interrupted([]) == 130
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_f7_ctrl_c_says_that_the_same_command_again_heals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    for module, argv in ((hypcontrol, ["start"]), (service, ["mongodb", "start"])):
+        monkeypatch.setattr(module, "own_prefix", interrupted)
+        assert module.main(argv) == 130
+        assert capsys.readouterr().err == "interrupted: run the same again, it goes on from what is there\n"
 
 
 def test_a_bug_is_not_hidden() -> None:

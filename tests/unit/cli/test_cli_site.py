@@ -17,7 +17,7 @@ from canopsis.api.auth.passwords import verify
 from canopsis.cli import config, engine, migrate, status, user
 from canopsis.cli.status import render
 from canopsis.engines.registry import REGISTRY
-from canopsis.errors import InputError, StoreError
+from canopsis.errors import InputError, SiteError, StoreError
 from canopsis.ops import explain, services
 from canopsis.ops.model import FILES
 from canopsis.ops.prefix import Prefix
@@ -182,27 +182,73 @@ class TestStatus:
         programs[2] = state("mongodb", "FATAL")
         assert status.main([]) == 1
         assert capsys.readouterr().out.endswith(
-            "\n\nwhat is wrong:\n  mongodb is FATAL (mongodb is FATAL); do: service mongodb start\n"
+            "\n\nwhat is wrong:\n  mongodb: is FATAL (mongodb is FATAL); do: service mongodb start\n"
         )
 
-    def test_the_chain_is_looked_at(
+    def test_a6_what_the_api_found_is_told_with_its_exit_code(
         self, api: FakeApi, programs: list[State], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert programs == PROGRAMS
-        api.answer([SITE | {"engines": SITE["engines"][1:], "partitions": SITE["partitions"][1:]}])
-        assert status.main([]) == 1
+        blocked = SITE["servers"][0] | {"blocked": "low on disk"}
+        problem = {"severity": "down", "where": "queue q", "what": "does not exist", "todo": "restart it"}
+        api.answer([SITE | {"problems": [problem], "servers": [blocked]}])
+        assert status.main([]) == 3
         out = capsys.readouterr().out
-        assert "no engine process cleaner is alive" in out
-        assert "nobody works on partitions 0 of worker" in out
+        assert out.endswith("\n\nit does not work; what is wrong:\n  queue q: does not exist; restart it\n")
+        assert ["mongodb", "BLOCKED", "6.0.5", "127.0.0.1:1"] in [line.split() for line in out.splitlines()]
+
+    def test_a6_a_site_that_starts_is_not_well(
+        self, api: FakeApi, programs: list[State], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert programs == PROGRAMS
+        api.answer([SITE | {"problems": [{"severity": "starting", "where": "worker", "what": "no partitions yet"}]}])
+        assert status.main([]) == 1
+        assert capsys.readouterr().out.endswith("\n\nit is starting:\n  worker: no partitions yet\n")
+
+    def test_a1_the_end_of_a_log_names_the_cause(
+        self, api: FakeApi, prefix: Prefix, programs: list[State], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        log = prefix.path / "worker.log"
+        log.write_text("first\nValueError: year -2\n")
+        prefix.etc("engines").mkdir(exist_ok=True)
+        prefix.etc("engines/worker.conf").write_text(f"[program:engine-worker]\ncommand=x\nstdout_logfile={log}\n")
+        programs[1] = state("engine-worker", "BACKOFF")
+        api.answer([SITE])
+        assert status.main([]) == 1
+        assert f"engine-worker: its log ends with: ValueError: year -2; see {log}" in capsys.readouterr().out
+
+    def test_a6_a_web_server_of_several_that_is_away(
+        self, api: FakeApi, prefix: Prefix, programs: list[State], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert programs == PROGRAMS
+        change(prefix, "client.conf", "url = http://127.0.0.1:8082", "url = http://h1:8082,http://h2:8082")
+        monkeypatch.setattr(status.Api, "silent", lambda _self: {"http://h2:8082": "no API"})
+        api.answer([SITE])
+        assert [p.where for p in status.look(prefix).problems] == ["web server http://h2:8082"]
+
+    def test_a3_what_only_the_broker_knows(
+        self, api: FakeApi, prefix: Prefix, programs: list[State], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert programs == PROGRAMS
+        api.answer([SITE])
+        queues = [{"name": "q", "messages": 46, "messages_ready": 0, "messages_unacknowledged": 0}]
+        monkeypatch.setattr(status, "list_queues", lambda _prefix: queues)
+        assert [p.where for p in status.look(prefix).problems] == ["queue q"]
+
+        def refuse(_prefix: object) -> list[dict[str, Any]]:
+            raise SiteError("rabbitmqctl does not answer")
+
+        monkeypatch.setattr(status, "list_queues", refuse)
+        assert [p.text() for p in status.look(prefix).problems] == ["rabbitmq-server: rabbitmqctl does not answer"]
 
     def test_the_api_is_away(self, api: FakeApi, programs: list[State], capsys: pytest.CaptureFixture[str]) -> None:
         assert programs == PROGRAMS
         api.refuse(503, "the database does not answer now")
-        assert status.main(["--json"]) == 1
+        assert status.main(["--json"]) == 3
         told = json.loads(capsys.readouterr().out)
         assert told["healthy"] is False
         assert told["api"] is None
-        assert told["problems"] == ["GET /api/v1/status: 503 Refused: the database does not answer now"]
+        assert told["problems"] == ["the API: GET /api/v1/status: 503 Refused: the database does not answer now"]
         assert [program["program"] for program in told["programs"]] == [p.program for p in PROGRAMS]
 
     def test_a_host_without_the_api_is_not_asked(self, api: FakeApi, prefix: Prefix, programs: list[State]) -> None:
@@ -210,12 +256,6 @@ class TestStatus:
         prefix.etc("client.conf").unlink()
         assert status.main([]) == 0
         assert api.asked == []
-
-    def test_a_host_without_the_chain(self, api: FakeApi, prefix: Prefix, programs: list[State]) -> None:
-        assert programs == PROGRAMS
-        prefix.etc("amqp2engines.conf").unlink()
-        api.answer([SITE | {"engines": [], "partitions": []}])
-        assert status.main([]) == 0
 
     def test_a_queue_that_is_not_known(self) -> None:
         text = render(status.Report(PROGRAMS, SITE | {"queues": [{"name": "q", "messages": None, "exists": None}]}))

@@ -1,13 +1,18 @@
-"""What is wrong with a site, out of what its programs and its API say."""
+"""What is wrong with a site, out of what its programs, its broker and its API say."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from canopsis.ops import health
+from canopsis.core.health import Problem
+from canopsis.errors import SiteError
+from canopsis.ops import brokerctl, health
 from canopsis.ops.health import Report
+from canopsis.ops.prefix import Prefix
 from canopsis.ops.services import State
 
 
@@ -15,83 +20,135 @@ def state(program: str, name: str = "RUNNING") -> State:
     return State(program, name, "why", name == "RUNNING", 5)
 
 
-SERVER = {"name": "mongodb", "hosts": ["a:1"], "version": "6", "reachable": True, "error": ""}
-ENGINE = {"_id": "instance:worker:h:1", "process": "worker", "alive": True, "age": 1.0, "partitions": [0, 1]}
-GOOD: dict[str, Any] = {
-    "servers": [SERVER],
-    "engines": [ENGINE],
-    "partitions": [{"process": "worker", "partition": 0}, {"process": "worker", "partition": 1}],
-    "queues": [{"name": "Engine_alarm.00", "messages": 3, "exists": True}],
-}
-
-
-def site(**changes: object) -> list[str]:
-    return list(health.of_site(GOOD | changes, ["worker"], 2))
+def of_programs(programs: list[State], wanted: list[str]) -> list[str]:
+    return [problem.text() for problem in health.of_programs(programs, wanted)]
 
 
 def test_all_is_well() -> None:
     programs = [state("mongodb"), state("engine-worker")]
-    assert list(health.of_programs(programs, ["mongodb", "amqp2engines"])) == []
-    assert site() == []
-    assert Report(programs, GOOD).healthy
+    assert of_programs(programs, ["mongodb", "amqp2engines"]) == []
+    report = Report(programs, {})
+    assert (report.healthy, report.state, report.exit_code) == (True, "well", 0)
 
 
 @pytest.mark.parametrize("name", ["STOPPED", "BACKOFF", "FATAL", "ORPHAN"])
 def test_a_program_that_does_not_run_tells_what_to_do(name: str) -> None:
-    assert list(health.of_programs([state("engine-worker", name)], ["amqp2engines"])) == [
-        f"engine-worker is {name} (why); do: service amqp2engines start"
+    assert of_programs([state("engine-worker", name)], ["amqp2engines"]) == [
+        f"engine-worker: is {name} (why); do: service amqp2engines start"
+    ]
+
+
+def test_f7_after_a_reboot_one_command_is_advised() -> None:
+    names = ["mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker", "webserver"]
+    programs = [State(name, "STOPPED", "supervisord does not run", False) for name in names]
+    assert of_programs(programs, ["mongodb", "rabbitmq-server", "amqp2engines", "webserver"]) == [
+        f"this host: {', '.join(names)}: STOPPED (supervisord does not run); do: hypcontrol start"
+    ]
+
+
+def test_two_processes_of_one_service_are_started_by_it() -> None:
+    programs = [State(name, "FATAL", "", False) for name in ("engine-cleaner", "engine-worker")]
+    assert of_programs(programs, ["amqp2engines"]) == [
+        f"{name}: is FATAL; do: service amqp2engines start" for name in ("engine-cleaner", "engine-worker")
+    ]
+
+
+def test_several_programs_for_several_reasons() -> None:
+    programs = [State("mongodb", "FATAL", "", False), state("webserver", "STOPPED"), state("collectd", "STARTING")]
+    assert of_programs(programs, ["mongodb", "webserver", "collectd"]) == [
+        "this host: mongodb, webserver: FATAL, STOPPED (why); do: hypcontrol start",
+        "collectd: is STARTING (why)",
     ]
 
 
 def test_a_program_that_is_starting_needs_nothing_but_time() -> None:
-    starting = State("mongodb", "STARTING", "", False)
-    assert list(health.of_programs([starting], ["mongodb"])) == ["mongodb is STARTING"]
+    (problem,) = health.of_programs([State("mongodb", "STARTING", "", False)], ["mongodb"])
+    assert (problem.severity, problem.text()) == ("starting", "mongodb: is STARTING")
 
 
 def test_a_program_that_this_host_need_not_run() -> None:
-    assert list(health.of_programs([state("mongodb", "STOPPED")], [])) == []
+    assert of_programs([state("mongodb", "STOPPED")], []) == []
 
 
 def test_a_service_without_a_program() -> None:
-    assert list(health.of_programs([], ["collectd"])) == ["collectd has no program file; site.yml writes it"]
+    assert of_programs([], ["collectd"]) == ["collectd: has no program file; site.yml writes it"]
 
 
-def test_a_server_that_is_away() -> None:
-    assert site(servers=[SERVER | {"reachable": False, "error": "timed out"}]) == [
-        "mongodb (a:1) does not answer the web server: timed out"
+def test_a6_what_the_api_says_is_said_here() -> None:
+    told = [Problem("down", "queue q", "does not exist", "do it"), Problem("starting", "worker:h:1", "starting")]
+    assert health.of_site({"problems": [asdict(problem) for problem in told]}) == told
+    assert health.of_site({"problems": [{"where": "a", "what": "b", "severity": "odd"}]}) == [
+        Problem("degraded", "a", "b")
     ]
+    assert health.of_site({}) == []
 
 
-def test_no_engine_process() -> None:
-    assert site(engines=[], partitions=[]) == [
-        "no engine process worker is alive; see var/log/engines/ and: service amqp2engines status"
+@pytest.mark.parametrize(("severity", "code"), [("starting", 1), ("degraded", 1), ("down", 3)])
+def test_a6_exit_codes(severity: str, code: int) -> None:
+    assert Report([], None, [Problem(severity, "a", "b")]).exit_code == code  # type: ignore[arg-type]
+
+
+def test_a3_messages_that_are_neither_ready_nor_unacknowledged() -> None:
+    good = {"name": "fine", "messages": 7, "messages_ready": 4, "messages_unacknowledged": 3}
+    stuck = {"name": "Engine_x", "messages": 46, "messages_ready": 0, "messages_unacknowledged": 0}
+    busy = {"name": "busy", "messages": "", "messages_ready": 3}
+    (problem,) = health.of_stuck([good, stuck, busy])
+    assert (problem.severity, problem.where) == ("degraded", "queue Engine_x")
+    assert problem.what == "46 messages are neither ready nor unacknowledged: its log only grows"
+
+
+def test_whose_log_says_more() -> None:
+    programs = [state("mongodb", "FATAL"), state("engine-cleaner"), state("engine-worker"), state("engine-worker-2")]
+    assert health.programs_in_doubt(programs, None, "h") == ["mongodb"]
+    working = {"process": "worker", "host": "h", "alive": True, "state": "running"}
+    engines = [
+        working | {"n": 1},
+        working | {"n": 2, "error": "ValueError: x"},
+        working | {"process": "cleaner", "n": 1, "host": "other"},
     ]
-
-
-def test_an_engine_process_that_is_silent() -> None:
-    silent = ENGINE | {"_id": "instance:worker:h:2", "alive": False, "age": 61.4}
-    assert site(engines=[ENGINE, silent]) == ["instance:worker:h:2 has said nothing for 61 s"]
-
-
-def test_partitions_without_a_worker() -> None:
-    assert site(partitions=[{"process": "worker", "partition": 1}]) == ["nobody works on partitions 0 of worker"]
-
-
-def test_a_queue_that_is_not_there() -> None:
-    (text,) = site(queues=[{"name": "Engine_alarm.00", "messages": None, "exists": False}])
-    assert text.startswith("queue Engine_alarm.00 does not exist")
-
-
-def test_an_answer_without_its_parts() -> None:
-    assert list(health.of_site({}, [], 8)) == []
+    assert health.programs_in_doubt(programs, {"engines": engines}, "h") == [
+        "mongodb",
+        "engine-cleaner",
+        "engine-worker-2",
+    ]
 
 
 def test_facts() -> None:
-    report = Report([state("mongodb", "FATAL")], None, ["it is broken"])
+    report = Report([state("mongodb", "FATAL")], None, [Problem("down", "it", "is broken", "mend it")])
     assert not report.healthy
     assert report.facts() == {
         "healthy": False,
-        "problems": ["it is broken"],
+        "state": "down",
+        "problems": ["it: is broken; mend it"],
+        "details": [{"severity": "down", "where": "it", "what": "is broken", "todo": "mend it"}],
         "programs": [{"program": "mongodb", "state": "FATAL", "description": "why", "ok": False, "pid": 5}],
         "api": None,
     }
+
+
+class TestBrokerctl:
+    def control(self, prefix: Prefix, text: str) -> None:
+        path = prefix.path / "bin" / "rabbitmqctl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def test_a_host_without_a_broker_of_ours(self, prefix: Prefix) -> None:
+        assert brokerctl.list_queues(prefix) == []
+
+    def test_its_answer(self, prefix: Prefix, tmp_path: Path) -> None:
+        answer = [{"name": "q", "messages": 1}, "odd"]
+        (tmp_path / "answer").write_text(json.dumps(answer))
+        self.control(prefix, f'[ "$2 $3 $4" = "list_queues -p canopsis" ] && cat {tmp_path / "answer"}')
+        assert brokerctl.list_queues(prefix) == answer[:1]
+        (tmp_path / "answer").write_text('{"error": 1}')
+        assert brokerctl.list_queues(prefix) == []
+
+    def test_a_broker_that_does_not_answer(self, prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.control(prefix, "echo nodedown >&2; exit 69")
+        with pytest.raises(SiteError, match="cannot list the queues"):
+            brokerctl.list_queues(prefix)
+        self.control(prefix, "exec sleep 60")
+        monkeypatch.setattr(brokerctl, "_TIMEOUT", 0.1)
+        with pytest.raises(SiteError, match=r"within 0\.1 s"):
+            brokerctl.list_queues(prefix)

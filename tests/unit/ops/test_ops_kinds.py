@@ -40,9 +40,10 @@ GOOD: list[tuple[Kind, str, object]] = [
     (kinds.hosts(), "127.0.0.1:8083", (("127.0.0.1", 8083),)),
     (kinds.hosts(), "a.example:1, b:65535", (("a.example", 1), ("b", 65535))),
     (kinds.hosts(), "[::1]:8083", (("::1", 8083),)),
-    (kinds.url(), "http://127.0.0.1:8082", "http://127.0.0.1:8082"),
-    (kinds.url(), "https://web.example/canopsis/", "https://web.example/canopsis"),
-    (kinds.url(), "http://[::1]:80", "http://[::1]:80"),
+    (kinds.urls(), "http://127.0.0.1:8082", ("http://127.0.0.1:8082",)),
+    (kinds.urls(), "https://web.example/canopsis/", ("https://web.example/canopsis",)),
+    (kinds.urls(), "http://[::1]:80", ("http://[::1]:80",)),
+    (kinds.urls(), "http://a:1, https://b/", ("http://a:1", "https://b")),
 ]
 
 BAD: list[tuple[Kind, str]] = [
@@ -87,13 +88,13 @@ BAD: list[tuple[Kind, str]] = [
     (kinds.hosts(), "[a]:1"),
     (kinds.hosts(), "user@a:1"),
     (kinds.hosts(), "a:1,"),
-    (kinds.url(), "127.0.0.1:8082"),
-    (kinds.url(), "ftp://a"),
-    (kinds.url(), "http://"),
-    (kinds.url(), "http://a:0"),
-    (kinds.url(), "http://a:99999"),
-    (kinds.url(), "http://a/?q=1"),
-    (kinds.url(), "http://a/#top"),
+    (kinds.urls(), "127.0.0.1:8082"),
+    (kinds.urls(), "ftp://a"),
+    (kinds.urls(), "http://"),
+    (kinds.urls(), "http://a:0"),
+    (kinds.urls(), "http://a:99999"),
+    (kinds.urls(), "http://a/?q=1"),
+    (kinds.urls(), "http://a/#top"),
 ]
 
 

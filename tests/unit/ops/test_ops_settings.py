@@ -127,7 +127,7 @@ def test_what_a_process_is_told(prefix: Prefix) -> None:
 
 def test_the_way_to_the_api(prefix: Prefix) -> None:
     client = config.client(prefix)
-    assert (client.url, client.authkey, client.timeout) == ("http://127.0.0.1:8082", "client-secret", 30)
+    assert (client.urls, client.authkey, client.timeout) == (("http://127.0.0.1:8082",), "client-secret", 30)
     assert client.source == str(prefix.etc("client.conf"))
 
 

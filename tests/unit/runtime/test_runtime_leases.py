@@ -29,6 +29,7 @@ class FakeLeases:
     def __init__(self) -> None:
         self.living: list[str] = []
         self.said: list[Any] = []
+        self.begun = 0
         self.free = True
         self.away = False
 
@@ -37,6 +38,14 @@ class FakeLeases:
             raise StoreError("away")
         self.said.append(facts)
         self.living.append(f"instance:{process}:{host}:{number}")
+
+    def begin(self, _db: object, *_who: Any) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.begun += 1
+
+    def fail(self, _db: object, *who: Any) -> None:
+        self.said.append(("fail", *who))
 
     def instances(self, _db: object, _age: float, _process: str) -> list[dict[str, str]]:
         return [{"_id": name} for name in sorted(set(self.living))]
@@ -62,7 +71,7 @@ class FakeLeases:
 @pytest.fixture
 def leases(monkeypatch: pytest.MonkeyPatch) -> FakeLeases:
     fake = FakeLeases()
-    for name in ("announce", "instances", "withdraw", "forget_dead", "take_beat", "release_beat"):
+    for name in ("announce", "instances", "withdraw", "forget_dead", "take_beat", "release_beat", "begin", "fail"):
         monkeypatch.setattr(sharing.leases, name, getattr(fake, name))
     return fake
 
