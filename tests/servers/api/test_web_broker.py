@@ -13,7 +13,7 @@ from servers import RabbitMQ, eventually, free_port
 from web import TAP, Tap
 
 from canopsis.api.broker import AmqpBroker
-from canopsis.api.ports import Message
+from canopsis.api.ports import Depth, Message
 from canopsis.errors import InputError, TransportError
 from canopsis.transport.connection import Connection
 from canopsis.transport.settings import AmqpSettings
@@ -144,7 +144,7 @@ def test_nobody_there_is_an_error_at_once() -> None:
     with pytest.raises(TransportError, match="refused"):
         broker.publish([message()])
     with pytest.raises(TransportError):
-        broker.depths(["q"])
+        broker.look(["q"])
     assert "refused" in broker.server().error
 
 
@@ -192,7 +192,7 @@ class TestFewRights:
     def test_it_sees_how_full_queues_are(self, restricted: AmqpSettings, tap: Tap) -> None:
         broker = AmqpBroker(restricted)
         broker.publish([message(), message()])
-        eventually(lambda: broker.depths([TAP, "not there"]) == {TAP: 2, "not there": None})
+        eventually(lambda: broker.look([TAP, "not there"]).queues == {TAP: Depth(2, 0), "not there": None})
         broker.close()
         assert len(tap.messages()) == 2
 

@@ -315,11 +315,12 @@ class TestStatus:
             "rabbitmq-server": True,
         }
         assert all(each["version"] for each in found["servers"])
-        assert {each["name"]: each["exists"] for each in found["queues"]} == {
-            "Engine_cleaner_events": False,
-            "Engine_alarm.00": False,
-            "Engine_alarm.01": False,
-        }
+        assert found["queues"] == []
+        leases.note_chain(site_db, {"worker": {"queues": ["Engine_alarm.00"], "partitions": 0}})
+        [found] = web.get("/api/v1/status").json["data"]
+        assert {each["name"]: each["exists"] for each in found["queues"]} == {"Engine_alarm.00": False}
+        assert [each["where"] for each in found["problems"]] == ["queue Engine_alarm.00"]
+        site_db.leases.delete_one({"_id": "chain"})
 
     def test_ready(self, web: Web, tap: Tap) -> None:
         assert tap.messages() == []

@@ -31,7 +31,7 @@ def echo(request: BaseHTTPRequestHandler) -> None:
 
 
 def client(port: int, path: str = "", **settings: object) -> Api:
-    return Api(ClientSettings(f"http://127.0.0.1:{port}{path}", "the-key", **settings))  # type: ignore[arg-type]
+    return Api(ClientSettings((f"http://127.0.0.1:{port}{path}",), "the-key", **settings))  # type: ignore[arg-type]
 
 
 def test_a_request_as_it_arrives() -> None:
@@ -105,8 +105,34 @@ def test_nobody_there_names_the_url_and_what_to_do() -> None:
             client(port).call("GET", "/")
 
 
+def test_g4_another_web_server_is_asked_when_one_takes_no_connection() -> None:
+    with socket.socket() as probe, serving(echo) as port:
+        probe.bind(("127.0.0.1", 0))
+        away, here = f"http://127.0.0.1:{probe.getsockname()[1]}", f"http://127.0.0.1:{port}/canopsis"
+        api = Api(ClientSettings((away, here), "the-key"))
+        assert api.data("GET", "/x")["path"] == "/canopsis/x"
+        assert list(api.silent()) == [away]
+        assert "Connection refused" in api.silent()[away]
+        with pytest.raises(SiteError, match=rf"no API at {away} .*; no API at http://127.0.0.1:1 "):
+            Api(ClientSettings((away, "http://127.0.0.1:1"), "the-key")).data("GET", "/x")
+
+
+def test_g4_who_got_a_request_and_said_nothing_may_have_done_it() -> None:
+    asked: list[str] = []
+
+    def count(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        reply(request, 200, b"{}")
+
+    with speaking(b"") as silent, serving(count) as port:
+        api = Api(ClientSettings((f"http://127.0.0.1:{silent}", f"http://127.0.0.1:{port}"), "the-key", timeout=0.5))
+        with pytest.raises(SiteError):
+            api.call("POST", "/api/v1/events", b"{}")
+    assert asked == []
+
+
 def test_a_name_that_is_none() -> None:
-    api = Api(ClientSettings("http://no.invalid:80", "key"))
+    api = Api(ClientSettings(("http://no.invalid:80",), "key"))
     with pytest.raises(SiteError, match=r"no API at http://no\.invalid:80"):
         api.call("GET", "/")
 
@@ -143,13 +169,13 @@ def test_one_that_speaks_http_but_is_not_the_api() -> None:
 
 def test_https_to_one_that_does_not_speak_it() -> None:
     with speaking(b"HTTP/1.1 400 Bad\r\n\r\n") as port:
-        api = Api(ClientSettings(f"https://127.0.0.1:{port}", "key", source="client.conf"))
+        api = Api(ClientSettings((f"https://127.0.0.1:{port}",), "key", source="client.conf"))
         with pytest.raises(SiteError, match=r"see ca_file in client\.conf"):
             api.call("GET", "/")
 
 
 def test_a_ca_file_that_is_not_there() -> None:
-    api = Api(ClientSettings("https://127.0.0.1:1", "key", ca_file="/nowhere.pem", source="client.conf"))
+    api = Api(ClientSettings(("https://127.0.0.1:1",), "key", ca_file="/nowhere.pem", source="client.conf"))
     with pytest.raises(
         SiteError, match=r"https://127\.0\.0\.1:1: ca_file /nowhere\.pem in client\.conf cannot be read"
     ):

@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from servers import MongoDB, eventually
 
 from canopsis.errors import InputError
-from canopsis.store import leases, sessions, users
+from canopsis.store import dead_letters, leases, sessions, users
 from canopsis.store.client import Store, ping
 from canopsis.store.users import AuthKey, User
 
@@ -132,6 +132,61 @@ def test_silent_instances(store: Store) -> None:
     assert leases.forget_dead(store, 60) == 0
     leases.withdraw(store, "worker", "h2", 1)
     assert leases.all_instances(store) == []
+
+
+def test_a1_starts_are_counted_until_an_orderly_end(store: Store) -> None:
+    for expected in (1, 2, 3):
+        leases.begin(store, "worker", "h1", 1)
+        leases.announce(store, "worker", "h1", 1, {"pid": expected})
+        (found,) = leases.all_instances(store)
+        assert len(found["starts"]) == expected
+        assert all(0 <= seconds < 60 for seconds in found["starts"])
+    leases.withdraw(store, "worker", "h1", 1)
+    leases.begin(store, "worker", "h1", 1)
+    assert len(leases.all_instances(store)[0]["starts"]) == 1
+    for _ in range(leases.STARTS_KEPT + 2):
+        leases.begin(store, "worker", "h1", 1)
+    assert len(leases.all_instances(store)[0]["starts"]) == leases.STARTS_KEPT
+
+
+def test_a1_an_instance_that_ended_by_an_error_is_seen_and_not_counted_on(store: Store) -> None:
+    leases.begin(store, "worker", "h1", 1)
+    leases.announce(store, "worker", "h1", 1, {"partitions": [0, 1]})
+    leases.fail(store, "worker", "h1", 1, "ValueError: $year")
+    assert leases.instances(store, 60) == []
+    (found,) = leases.all_instances(store)
+    assert (found["ended"], found["error"], found["partitions"]) == (True, "ValueError: $year", [])
+    leases.begin(store, "worker", "h1", 1)
+    leases.announce(store, "worker", "h1", 1, {})
+    (found,) = leases.instances(store, 60)
+    assert found["error"] == "ValueError: $year", "what ended it the last time stays to be told"
+
+
+def test_a6_a_host_that_will_not_come_back(store: Store) -> None:
+    leases.announce(store, "worker", "h1", 1, {})
+    leases.announce(store, "worker", "h2", 1, {})
+    assert leases.forget_host(store, "h2") == 1
+    assert leases.forget_host(store, "h2") == 0
+    assert [found["host"] for found in leases.all_instances(store)] == ["h1"]
+
+
+def test_a6_the_chain_is_kept_for_hosts_without_its_file(store: Store) -> None:
+    assert leases.chain(store) == {}
+    kept = {"worker": {"queues": ["q"], "partitions": 2}}
+    leases.note_chain(store, {"old": {}})
+    leases.note_chain(store, kept)
+    assert leases.chain(store) == kept
+    assert leases.all_instances(store) == []
+
+
+def test_a6_recent_dead_letters(store: Store) -> None:
+    assert dead_letters.recent(store, 300) == (0, "")
+    now = datetime.now(UTC)
+    store.dead_letters.insert_many(
+        {"_id": seconds, "reason": f"{seconds} s ago", "received": now - timedelta(seconds=seconds)}
+        for seconds in (400, 200, 5)
+    )
+    assert dead_letters.recent(store, 300) == (2, "5 s ago")
 
 
 def test_a_beat_has_one_holder(store: Store) -> None:

@@ -14,7 +14,16 @@ from canopsis.transport.connection import Connection, connect
 from canopsis.transport.consumer import Consumer, Delivery
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import DELIVERY_LIMIT, declare, depth, queue_name, site_topology
+from canopsis.transport.topology import (
+    DELIVERY_LIMIT,
+    EVENTS,
+    declare,
+    depth,
+    has_exchange,
+    inspect,
+    queue_name,
+    site_topology,
+)
 
 Connect = Callable[[], Connection]
 SITE = site_topology(["cleaner_events", "collectdgw", "dead_letters"], ["topology"], 2)
@@ -76,6 +85,10 @@ def test_depth(link: Connect) -> None:
     declare(connection, SITE)
     assert depth(connection, "Engine_topology.00") == 0
     assert depth(connection, "Engine_no_such") is None
+    assert inspect(connection, "Engine_topology.00") == (0, 0)
+    assert inspect(connection, "Engine_no_such") is None
+    assert has_exchange(connection, EVENTS)
+    assert not has_exchange(connection, "canopsis.no_such")
     publisher = ConfirmingPublisher(connection)
     for _ in range(7):
         publisher.send("", "Engine_topology.00", b"x")

@@ -184,3 +184,18 @@ def test_the_unit_runs_as_the_user_of_the_site() -> None:
 def test_hypcontrol_names_what_runs_on_the_host(own: list[str], expected: dict[str, str]) -> None:
     found = sections("environment", "hypcontrol.conf.j2", {**OWN, "group_names": own})
     assert {name: section["services"] for name, section in found.items()} == expected
+
+
+def test_g4_every_host_finds_the_web_servers_its_own_first() -> None:
+    key = {"webserver_admin_authkey": "key"}
+    hosts = {"w1": {}, "w2": {"canopsis_address": "10.0.0.2"}, "e1": {}}
+    site = OWN | key | {"groups": {"webserver": ["w1", "w2"], "engines": ["e1"]}, "hostvars": hosts}
+    urls = {
+        host: sections("environment", "client.conf.j2", site | {"inventory_hostname": host})["api"]["url"]
+        for host in hosts
+    }
+    assert urls == {
+        "w1": "http://w1:8082,http://10.0.0.2:8082",
+        "w2": "http://10.0.0.2:8082,http://w1:8082",
+        "e1": "http://w1:8082,http://10.0.0.2:8082",
+    }

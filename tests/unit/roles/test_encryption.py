@@ -29,7 +29,7 @@ TEMPLATES = [
     ("rabbitmq", "rabbitmq.conf.j2"),
     ("rabbitmq", "rabbitmq-env.conf.j2"),
     ("collectd", "collectd.conf.j2"),
-    ("webserver", "client.conf.j2"),
+    ("environment", "client.conf.j2"),
     ("webserver", "program.conf.j2"),
 ]
 
@@ -103,8 +103,8 @@ def test_nodes_show_each_other_certificates() -> None:
 
 
 def test_the_api_is_called_over_https() -> None:
-    assert sections("webserver", "client.conf.j2", ENCRYPTED)["api"]["url"] == "https://n1:8082"
-    assert "url=http://n1:8082" in written("webserver", "client.conf.j2", SERVERS).splitlines()
+    assert sections("environment", "client.conf.j2", ENCRYPTED)["api"]["url"] == "https://n1:8082"
+    assert "url=http://n1:8082" in written("environment", "client.conf.j2", SERVERS).splitlines()
 
 
 def test_no_template_names_the_authoritys_key() -> None:
