@@ -108,12 +108,16 @@ def _options(args: argparse.Namespace) -> Options:
 def settings_of(prefix: Prefix, urls: Sequence[str]) -> list[ClientSettings]:
     """Return how to reach the API at each of ``urls``, else at the site's own."""
     own = replace(config.client(prefix), timeout=_TIMEOUT)
-    return [replace(own, url=url.rstrip("/")) for url in urls] or [own]
+    return [replace(own, urls=(url.rstrip("/"),)) for url in urls] or [own]
 
 
 def _site(prefix: Prefix, urls: Sequence[str]) -> Site:
     found = settings_of(prefix, urls)
-    return Site(lambda: [Api(each) for each in found], lambda: look(prefix).problems, delays_of(prefix))
+    return Site(
+        lambda: [Api(each) for each in found],
+        lambda: [each.text() for each in look(prefix).problems],
+        delays_of(prefix),
+    )
 
 
 def delays_of(prefix: Prefix) -> Delays:
@@ -150,7 +154,7 @@ def intent(options: Options, found: Sequence[Strike], apis: Sequence[ClientSetti
     left = "left as they are" if options.keep else "brought back to OK: the site resolves them after its delay"
     return "\n".join(
         (
-            f"canopsis prove on {', '.join(api.url for api in apis)}, seed {options.seed}",
+            f"canopsis prove on {', '.join(url for api in apis for url in api.urls)}, seed {options.seed}",
             f"  sends {options.rounds} rounds of {options.events} events, about {options.rate:g} a second, "
             f"for entities of its own (connector {plan.CONNECTOR}, component {options.name}-…)",
             f"  strikes meanwhile, at first one after the other, then at random: {', '.join(s.name for s in found)}",

@@ -102,8 +102,8 @@ def networks() -> Kind:
 
 def urls() -> Kind:
     """Return the kind of a list of addresses of HTTP servers."""
-    allowed = "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password, several separated by commas"
-    return Kind("URLs", allowed, _urls)
+    allowed = "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password"
+    return Kind("URLs", f"{allowed}; several separated by commas", _urls)
 
 
 def seconds(value: float) -> str:

@@ -11,6 +11,7 @@ import pytest
 from prove_fakes import FakeSite, doubled
 
 from canopsis.cli import prove
+from canopsis.core.health import Problem
 from canopsis.ops.health import Report
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.prove import strikes
@@ -111,9 +112,9 @@ def test_on_a_terminal_it_asks(fake: FakeSite, monkeypatch: pytest.MonkeyPatch, 
 def test_a_site_that_is_not_well_is_left_alone(
     fake: FakeSite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(prove, "look", lambda _prefix: Report([], problems=["mongodb is FATAL"]))
+    monkeypatch.setattr(prove, "look", lambda _prefix: Report([], problems=[Problem("down", "mongodb", "is FATAL")]))
     assert prove.main([*SMALL, "--yes"]) == 2
-    assert "the site is not well, nothing was done:\n  mongodb is FATAL" in capsys.readouterr().err
+    assert "the site is not well, nothing was done:\n  mongodb: is FATAL" in capsys.readouterr().err
     assert fake.posts == []
 
 
@@ -147,7 +148,7 @@ def test_numbers_out_of_bounds_are_refused(arguments: tuple[str, ...], capsys: p
 def test_several_addresses_keep_the_key(prefix: Prefix) -> None:
     (own,) = prove.settings_of(prefix, [])
     found = prove.settings_of(prefix, ["http://h1:1/", "http://h2:2"])
-    assert [each.url for each in found] == ["http://h1:1", "http://h2:2"]
+    assert [each.urls for each in found] == [("http://h1:1",), ("http://h2:2",)]
     assert {each.authkey for each in found} == {own.authkey}
 
 
