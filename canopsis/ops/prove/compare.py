@@ -17,23 +17,25 @@ _TOLD = ("event_type", "connector", "connector_name", "component", "resource", "
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How often what went wrong. ``texts`` are the first ones in words."""
+    """How often what went wrong. ``texts`` are the first ones in words; ``for_good``: no waiting makes it right."""
 
     lost: int = 0
     doubled: int = 0
     disordered: int = 0
     wrong: int = 0
     texts: tuple[str, ...] = ()
+    for_good: bool = False
 
     def __add__(self, other: Differences) -> Differences:
         counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
-        return Differences(texts=(*self.texts, *other.texts)[:_KEPT], **counts)
+        texts = (*self.texts, *other.texts)[:_KEPT]
+        return Differences(**counts, texts=texts, for_good=self.for_good or other.for_good)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in COUNTS)
 
 
-COUNTS = tuple(each.name for each in fields(Differences) if each.name != "texts")
+COUNTS = tuple(each.name for each in fields(Differences) if each.name not in ("texts", "for_good"))
 
 
 def of_log(entity_id: str, events: Sequence[Fields], logged: Sequence[Fields]) -> Differences:
@@ -61,7 +63,7 @@ def of_alarms(entity_id: str, events: Sequence[Fields], seen: Sequence[Alarm], d
     want, have = must.steps, model.Entity(tuple(seen)).steps
     found = _missing(entity_id, want, have) + _surplus(entity_id, want, have)
     if not found and _keys(want) != _keys(have):
-        found = Differences(disordered=1, texts=(f"{entity_id}: {_first(want, have)}",))
+        found = Differences(disordered=1, texts=(f"{entity_id}: {_first(want, have)}",), for_good=True)
     if not found:
         texts = (*_different_steps(want, have), *_different_alarms(must.alarms, seen))
         found = Differences(wrong=len(texts), texts=tuple(f"{entity_id}: {text}" for text in texts)[:_KEPT])
@@ -90,7 +92,7 @@ def _surplus(entity_id: str, want: _Placed, have: _Placed) -> Differences:
     more = _counted(have) - wanted
     doubled = sum(count for key, count in more.items() if wanted[key])
     texts = (f"{entity_id}: step {kind} of event {e} is there {n} times too often" for (kind, e), n in more.items())
-    return Differences(doubled=doubled, wrong=more.total() - doubled, texts=tuple(texts)[:_KEPT])
+    return Differences(doubled=doubled, wrong=more.total() - doubled, texts=tuple(texts)[:_KEPT], for_good=bool(more))
 
 
 def _first(want: _Placed, have: _Placed) -> str:

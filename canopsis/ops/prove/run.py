@@ -93,13 +93,13 @@ class _Made:
 
 @dataclass(slots=True)
 class _Doubt:
-    """Tells when waiting is in vain: what is missing may still come, what is there twice does not go away."""
+    """Tells when waiting is in vain: what is missing may still come, what should not be there does not go away."""
 
     index: int = -1
     since: float = 0.0
 
     def is_certain(self, index: int, found: Differences) -> bool:
-        if not (found.doubled or found.disordered):
+        if not found.for_good:
             self.index = -1
         elif index != self.index:
             self.index, self.since = index, time.monotonic()
