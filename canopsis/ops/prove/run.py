@@ -28,6 +28,9 @@ LANES = 4
 _IN_VAIN = 10.0
 """Seconds that what cannot become right is looked at again: it was read while it changed."""
 
+_REMEMBERED = 300.0
+"""Seconds that a site holds deaths against a program: those that it died by us are to be over at the end."""
+
 _SECOND_LOOK = 30.0
 """Seconds that the last comparison of all rounds waits; the site has caught up long before."""
 
@@ -134,7 +137,7 @@ class Proof:
         wrong = [text for each in self._strikes for text in _undone(each)]
         if not self._options.keep:
             wrong += [text for made in self._made[-1:] for text in self._close(made)]
-        until(lambda: not self._problems(), self._options.patience)
+        until(lambda: not self._problems(), self._options.patience + _REMEMBERED)
         return [*wrong, *self._problems()]
 
     def _problems(self) -> Sequence[str]:

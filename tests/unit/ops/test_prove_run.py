@@ -404,7 +404,8 @@ def test_alarms_can_be_kept() -> None:
     assert {entity.alarms[-1].state for entity in site.entities.values()} != {0}
 
 
-def test_a_site_that_does_not_recover_is_told() -> None:
+def test_a_site_that_does_not_recover_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_REMEMBERED", 0.0)
     found = proof(FakeSite(), Recorded("cut"), problems=("mongodb is FATAL",))
     assert found.end() == ["mongodb is FATAL"]
 
