@@ -17,7 +17,9 @@ from local_site import LocalSite, eventually
 
 from canopsis.errors import TransportError
 from canopsis.ops import settings
+from canopsis.store import alarm_steps
 from canopsis.store.client import Store
+from canopsis.store.operations import Document
 from canopsis.transport.connection import Connection, connect_for_ever
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.topology import EVENTS
@@ -134,8 +136,15 @@ class Load:
     def _changes(self, db: Store) -> Counter[str]:
         """Return how many times each event moved the state of an alarm, by event id."""
         moves = ("stateinc", "statedec")
-        alarms = db["alarms"].find({"component": self.component}, {"steps": 1})
-        return Counter(step["e"] for alarm in alarms for step in alarm["steps"] if step["type"] in moves)
+        alarms = db["alarms"].find({"component": self.component}, {"steps": 1, "older": 1})
+        return Counter(step["e"] for alarm in alarms for step in _steps(db, alarm) if step["type"] in moves)
+
+
+def _steps(db: Store, alarm: Document) -> Iterator[Document]:
+    part: Document | None = alarm
+    while part is not None:
+        yield from part["steps"]
+        part = alarm_steps.get(db, part["older"]) if part["older"] else None
 
 
 @contextmanager

@@ -30,6 +30,8 @@ LETTER: dict[str, Any] = {
     "count": 1,
 }
 STRANGE = "\ufffd" * 255
+USER = "rightful"
+RIGHTS = ("configure", "write", "read")
 LETTERS: dict[str, dict[str, Any]] = {
     "content-type": {"content_type": STRANGE, "message_id": STRANGE, "routing_key": STRANGE},
     "headers": {
@@ -56,16 +58,13 @@ def rightful(
     assert site_db.name
     (task,) = yaml.safe_load(TASKS.read_text())
     (rights,) = [user for user in task["canopsis_rabbitmq"]["users"] if user["name"] == "webserver"]
-    rabbitmq.ctl("add_user", "webserver", "webserver")
-    rabbitmq.ctl("set_permissions", "-p", "canopsis", "webserver", *[rights.get(right, "") for right in RIGHTS])
-    server = Web(tmp_path_factory.mktemp("web"), user="webserver")
+    rabbitmq.ctl("add_user", USER, USER)
+    rabbitmq.ctl("set_permissions", "-p", "canopsis", USER, *[rights.get(right, "") for right in RIGHTS])
+    server = Web(tmp_path_factory.mktemp("web"), user=USER)
     server.start(rabbitmq, mongodb)
     yield server
     server.stop()
-    rabbitmq.ctl("delete_user", "webserver")
-
-
-RIGHTS = ("configure", "write", "read")
+    rabbitmq.ctl("delete_user", USER)
 
 
 @pytest.mark.parametrize("name", LETTERS)
