@@ -8,7 +8,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from canopsis.cli.common import DONE, command, parser, say, show_json, table
@@ -22,6 +24,7 @@ canopsis alarms                              open alarms, latest event first
 canopsis alarms --watch                      the same, fresh every 2 s, until Ctrl-C
 canopsis alarms --state critical --not-acked
 canopsis alarms --component web1 --show all --limit 20
+canopsis alarms --component web1 --resource disk --steps
 canopsis alarms --json | jq '.[].output'
 """
 
@@ -29,6 +32,9 @@ STATES = ("ok", "warning", "critical", "unknown")
 # "off" is back to OK and not yet resolved.
 STATUS = {0: "off", 1: "ongoing", 2: "stealthy", 3: "flapping", 4: "cancelled"}
 HEADER = ("STATE", "STATUS", "AGE", "ACK", "WHAT", "OUTPUT")
+STEPS_HEADER = ("TIME", "STEP", "VALUE", "AUTHOR", "MESSAGE")
+
+NONE = "no alarms"
 
 _NARROWEST_OUTPUT = 20
 _CLEAR = "\x1b[H\x1b[2J"
@@ -44,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.watch:
         return _watch(api, query, args)
     found = _listing(api, query)
+    if args.steps:
+        return _show_steps(api, found["data"], args)
     if args.json:
         show_json(found["data"])
     else:
@@ -64,7 +72,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parse.add_argument("--sort", metavar="FIELD", help="order by this field (last_event, latest first)")
     parse.add_argument("--descending", action="store_true", help="with --sort: the highest first")
     parse.add_argument("--limit", type=int, default=50, help="how many at most (%(default)s)")
-    parse.add_argument("--watch", action="store_true", help="keep it fresh until Ctrl-C; Enter refreshes at once")
+    shown = parse.add_mutually_exclusive_group()
+    shown.add_argument("--steps", action="store_true", help="what happened to each, newest first, --limit steps")
+    shown.add_argument("--watch", action="store_true", help="keep it fresh until Ctrl-C; Enter refreshes at once")
     parse.add_argument("--interval", type=float, default=2.0, help="seconds between two looks (%(default)g)")
     parse.add_argument("--json", action="store_true", help="print JSON; with --watch a line each time")
     return parse.parse_args(argv)
@@ -91,6 +101,41 @@ def _listing(api: Api, query: Mapping[str, object]) -> Mapping[str, Any]:
         raise SiteError(f"cannot list alarms: {answer.problem()}")
     found: Mapping[str, Any] = answer.json()
     return found
+
+
+def _show_steps(api: Api, found: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> int:
+    """Show the steps of each alarm."""
+    steps = [list(islice(_steps(api, alarm["_id"]), args.limit)) for alarm in found]
+    if args.json:
+        show_json([{**alarm, "steps": own} for alarm, own in zip(found, steps, strict=True)])
+        return DONE
+    now, width = time.time(), _width()
+    parts = [
+        f"{' '.join(row(alarm, now)[:2])}  {_what(alarm)}\n{_cut_lines(table(STEPS_HEADER, map(step_row, own)), width)}"
+        for alarm, own in zip(found, steps, strict=True)
+    ]
+    say("\n\n".join(parts) or NONE)
+    return DONE
+
+
+def _steps(api: Api, alarm_id: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the steps of an alarm, newest first, asking for each part when it is wanted."""
+    older: str | None = None
+    while True:
+        answer = api.call("GET", f"{PREFIX}/alarms/{alarm_id}/steps", query={"older": older})
+        if not answer.good:
+            raise SiteError(f"cannot list the steps of alarm {alarm_id}: {answer.problem()}")
+        part = answer.json()
+        yield from part["data"]
+        older = part["older"]
+        if older is None:
+            return
+
+
+def step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of one step; times are those of this host."""
+    moment = datetime.fromtimestamp(step["t"]).astimezone().isoformat(" ", "seconds")
+    return (moment, step["type"], str(step["value"]), step["author"], " ".join(step["message"].split()))
 
 
 def _watch(api: Api, query: Mapping[str, object], args: argparse.Namespace) -> int:
@@ -127,22 +172,31 @@ def render(found: Mapping[str, Any], now: float, width: int) -> str:
     """Return a page of alarms as a table at most ``width`` wide."""
     alarms = found["data"]
     if not alarms:
-        return "no alarms"
+        return NONE
     text = table(HEADER, [row(alarm, now) for alarm in alarms])
     shown = f"{len(alarms)} of {found['total']} alarms" if found["total"] > len(alarms) else f"{len(alarms)} alarms"
-    room = max(width, len(text.splitlines()[0]) + _NARROWEST_OUTPUT)
-    return "\n".join(cut(line, room) for line in text.splitlines()) + f"\n{shown}"
+    return f"{_cut_lines(text, width)}\n{shown}"
+
+
+def _cut_lines(text: str, width: int) -> str:
+    """Return a table cut to ``width``, with some room for its last column."""
+    lines = text.splitlines()
+    room = max(width, len(lines[0]) + _NARROWEST_OUTPUT)
+    return "\n".join(cut(line, room) for line in lines)
 
 
 def row(alarm: Mapping[str, Any], now: float) -> tuple[str, ...]:
     """Return the cells of one alarm."""
     state, status = alarm["state"], alarm["status"]
-    what = f"{alarm['component']}/{alarm['resource']}" if alarm.get("resource") else alarm["component"]
     acked = (alarm.get("ack") or {}).get("author", "")
     output = " ".join(str(alarm.get("output", "")).split())
     name = STATES[state].upper() if 0 <= state < len(STATES) else str(state)
     shown = STATUS.get(status, str(status)) if alarm.get("open", True) else "resolved"
-    return (name, shown, age(now - alarm["created"]), acked, what, output)
+    return (name, shown, age(now - alarm["created"]), acked, _what(alarm), output)
+
+
+def _what(alarm: Mapping[str, Any]) -> str:
+    return f"{alarm['component']}/{alarm['resource']}" if alarm.get("resource") else str(alarm["component"])
 
 
 def age(seconds: float) -> str:

@@ -38,4 +38,4 @@ def test_a_site_that_is_not_well_is_left_alone(site: LocalSite) -> None:
         site.ready()
     assert done.code == 2
     assert "the site is not well, nothing was done" in done.err
-    assert "webserver is STOPPED" in done.err
+    assert "webserver: is STOPPED" in done.err

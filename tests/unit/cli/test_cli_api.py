@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,35 @@ class TestAlarms:
         api.answer([ALARM], total=70)
         alarms.main(["--limit", "1"])
         assert capsys.readouterr().out.endswith("\n1 of 70 alarms\n")
+
+    def test_the_steps_of_an_alarm_are_read_part_by_part(
+        self, api: FakeApi, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TZ", "UTC")
+        time.tzset()
+        step = {"type": "stateinc", "t": 1000.0, "author": "nagios.n1", "message": "two\nlines", "value": 2}
+        parts = {None: ("p1", 2), "p1": ("p2", 2), "p2": (None, 2)}
+
+        def respond(asked: Asked) -> Answer:
+            older = asked.query.get("older")
+            if asked.path == "/api/v1/alarms":
+                data: dict[str, Any] = {"data": [ALARM], "total": 1}
+            else:
+                following, count = parts[older]
+                data = {"data": [step] * count, "older": following, "total": 6}
+            return Answer(200, "OK", json.dumps(data).encode())
+
+        api.respond = respond
+        assert alarms.main(["--steps", "--limit", "3"]) == 0
+        line = "1970-01-01 00:16:40+00:00  stateinc  2      nagios.n1  two lines"
+        assert capsys.readouterr().out.splitlines() == [
+            "CRITICAL ongoing  web1/disk",
+            "TIME                       STEP      VALUE  AUTHOR     MESSAGE",
+            *[line] * 3,
+        ]
+        assert [asked.query.get("older") for asked in api.asked[1:]] == [None, "p1"]
+        assert alarms.main(["--steps", "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)[0]["steps"]) == 6
 
     def test_filters(self, api: FakeApi) -> None:
         api.answer([])
