@@ -151,7 +151,7 @@ class TestAlarms:
         monkeypatch.setenv("TZ", "UTC")
         time.tzset()
         step = {"type": "stateinc", "t": 1000.0, "author": "nagios.n1", "message": "two\nlines", "value": 2}
-        parts = {None: ("p1", 2), "p1": ("p2", 2), "p2": (None, 2)}
+        parts: dict[object, tuple[str | None, int]] = {None: ("p1", 2), "p1": ("p2", 2), "p2": (None, 2)}
 
         def respond(asked: Asked) -> Answer:
             older = asked.query.get("older")
