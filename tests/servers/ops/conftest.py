@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scratch_host import HYPCONTROL, LISTEN, PORT, SUPERVISORD, Host
+from scratch_host import HYPCONTROL, LISTEN, SUPERVISORD, Host
+from servers import free_port
 
 from canopsis.ops import daemon, orphans
 from canopsis.ops.prefix import Prefix
@@ -34,8 +35,9 @@ def host() -> Iterator[Host]:
 @pytest.fixture
 def site(host: Host) -> Host:
     """A host with a program for each usual service; the database listens on a port."""
-    host.program("mongodb", LISTEN.format(port=PORT + 1))
-    host.write("etc/mongodb.conf", f"net:\n  port: {PORT + 1}\n  bindIp: 127.0.0.1\n")
+    port = free_port()
+    host.program("mongodb", LISTEN.format(port=port))
+    host.write("etc/mongodb.conf", f"net:\n  port: {port}\n  bindIp: 127.0.0.1\n")
     for name in ("rabbitmq-server", "webserver", "engine-cleaner", "engine-worker"):
         host.program(name)
     return host

@@ -15,8 +15,6 @@ from canopsis.ops.prefix import Prefix
 from canopsis.ops.supervisor import Supervisor
 from canopsis.ops.wait import until
 
-PORT = 21300
-
 SUPERVISORD = """
 [unix_http_server]
 file=%(here)s/var/run/supervisor.sock

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from scratch_host import PORT, SERVICES, Host
+from scratch_host import SERVICES, Host
+from servers import free_port
 
 from canopsis.errors import SiteError
 from canopsis.ops import daemon, processes, services, supervisor
@@ -113,10 +114,10 @@ def test_recovering_at_once(site: Host) -> None:
 @pytest.fixture
 def slow(host: Host) -> Host:
     """A host whose database answers only once the file ``gate`` is there."""
-    gate = host.prefix.path / "gate"
+    gate, port = host.prefix.path / "gate", free_port()
     # Not by supervisord itself: that it runs shows that the command has asked for it.
-    host.program("mongodb", LATE.format(gate=str(gate), port=PORT + 8), autostart=False)
-    host.write("etc/mongodb.conf", f"port = {PORT + 8}\n")
+    host.program("mongodb", LATE.format(gate=str(gate), port=port), autostart=False)
+    host.write("etc/mongodb.conf", f"port = {port}\n")
     host.write("etc/hypcontrol.conf", "[backend]\nservices = mongodb\n")
     return host
 

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scratch_host import LISTEN, PORT, SERVICES, WAIT, Host
+from scratch_host import LISTEN, SERVICES, WAIT, Host
+from servers import free_port
 
 from canopsis.errors import ConfigError
 from canopsis.ops import daemon, orphans, programs, services, site
@@ -221,8 +222,9 @@ class TestKilledSupervisord:
         other = Host(type(host.prefix)(Path(f"{host.prefix.path}-other")))
         shutil.copytree(host.prefix.path, other.prefix.path)
         try:
-            other.program("mongodb", LISTEN.format(port=PORT + 6))
-            other.write("etc/mongodb.conf", f"port = {PORT + 6}\n")
+            port = free_port()
+            other.program("mongodb", LISTEN.format(port=port))
+            other.write("etc/mongodb.conf", f"port = {port}\n")
             site_start(host)
             site_start(other)
             kept = other.pids()

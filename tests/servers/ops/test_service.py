@@ -9,7 +9,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scratch_host import LISTEN, PORT, WAIT, Host
+from scratch_host import LISTEN, WAIT, Host
+from servers import free_port
 
 from canopsis.errors import InputError, SiteError
 from canopsis.ops import daemon, processes, services
@@ -107,7 +108,7 @@ def test_a_failed_program_starts_once_it_is_mended(host: Host) -> None:
 
 def test_a_program_that_ends_by_itself_has_failed(host: Host) -> None:
     host.program("mongodb", "print('nothing to do')", autorestart="false")
-    host.write("etc/mongodb.conf", f"port = {PORT + 4}\n")
+    host.write("etc/mongodb.conf", f"port = {free_port()}\n")
     with pytest.raises(SiteError, match=r"mongodb does not come up: EXITED(.|\n)*nothing to do"):
         services.start(host.prefix, "mongodb", host.say)
 
@@ -119,19 +120,20 @@ def test_a_missing_command_is_named(host: Host) -> None:
 
 
 def test_a_program_that_runs_but_does_not_answer_is_not_ready(host: Host) -> None:
+    port = free_port()
     host.program("mongodb")
-    host.write("etc/mongodb.conf", f"net:\n  port: {PORT + 2}\n")
+    host.write("etc/mongodb.conf", f"net:\n  port: {port}\n")
     with pytest.raises(
-        SiteError, match=rf"after 1 s: mongodb does not come up: RUNNING, 127.0.0.1:{PORT + 2}: Connection refused"
+        SiteError, match=rf"after 1 s: mongodb does not come up: RUNNING, 127.0.0.1:{port}: Connection refused"
     ):
         services.start(host.prefix, "mongodb", host.say, timeout=1)
 
 
 def test_readiness_is_awaited(host: Host) -> None:
-    gate = host.prefix.path / "gate"
+    gate, port = host.prefix.path / "gate", free_port()
     wait = f"import pathlib, select\nwhile not pathlib.Path({str(gate)!r}).exists(): select.select([], [], [], 0.02)\n"
-    host.program("mongodb", wait + LISTEN.format(port=PORT + 3))
-    host.write("etc/mongodb.conf", f"port = {PORT + 3}\n")
+    host.program("mongodb", wait + LISTEN.format(port=port))
+    host.write("etc/mongodb.conf", f"port = {port}\n")
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(services.start, host.prefix, "mongodb", host.say)
         assert until(lambda: daemon.answers(host.prefix), 60)
