@@ -15,7 +15,7 @@ from typing import IO
 
 from canopsis.errors import SiteError
 from canopsis.ops import orphans, processes, programs
-from canopsis.ops.prefix import VARIABLE, Prefix, user_name
+from canopsis.ops.prefix import VARIABLE, Prefix, account, user_name
 from canopsis.ops.processes import Process
 from canopsis.ops.supervisor import Supervisor
 from canopsis.ops.wait import until
@@ -26,6 +26,7 @@ Say = Callable[[str], None]
 AUTOSTART = "CANOPSIS_AUTOSTART"
 """Tells the program files whether a supervisord that starts shall start them."""
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEEPER = "canopsis.cli.keeper"
 _LONGEST_SOCKET = 107
 _LONGEST_STOP = 300.0
@@ -220,8 +221,23 @@ def _refuse_impossible(prefix: Prefix) -> None:
 
 
 def _environment(prefix: Prefix, *, everything: bool) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR_")}
-    return kept | {VARIABLE: str(prefix.path), AUTOSTART: "true" if everything else "false"}
+    """Return what services hear: the same at boot and from any shell, so nothing of who types the command."""
+    return (
+        account(os.geteuid(), prefix)
+        | _checkout()
+        | {
+            "PATH": _PATH,
+            "LANG": "C.UTF-8",
+            VARIABLE: str(prefix.path),
+            AUTOSTART: "true" if everything else "false",
+        }
+    )
+
+
+def _checkout() -> dict[str, str]:
+    """Return where the code is when it is run without being installed."""
+    root = Path(__file__).parents[2]
+    return {} if root.is_relative_to(sys.prefix) else {"PYTHONPATH": str(root)}
 
 
 def _why_not(prefix: Prefix, output: IO[str]) -> str:

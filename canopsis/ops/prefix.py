@@ -90,13 +90,22 @@ def become_owner(prefix: Prefix) -> None:
 def drop_to(uid: int) -> None:
     """Become user ``uid`` with its groups and home. Raises SiteError when it has no account."""
     try:
-        account = pwd.getpwuid(uid)
+        found = pwd.getpwuid(uid)
     except KeyError:
         raise SiteError(f"user id {uid} has no account on this host: give the prefix to a user with chown -R") from None
-    os.initgroups(account.pw_name, account.pw_gid)
-    os.setgid(account.pw_gid)
+    os.initgroups(found.pw_name, found.pw_gid)
+    os.setgid(found.pw_gid)
     os.setuid(uid)
-    os.environ.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
+    os.environ.update(HOME=found.pw_dir, USER=found.pw_name, LOGNAME=found.pw_name)
+
+
+def account(uid: int, prefix: Prefix) -> dict[str, str]:
+    """Return the variables that name user ``uid`` and its home; of one without an account the home is the prefix."""
+    try:
+        found = pwd.getpwuid(uid)
+    except KeyError:
+        return {"HOME": str(prefix.path)}
+    return {"HOME": found.pw_dir, "USER": found.pw_name, "LOGNAME": found.pw_name}
 
 
 def user_name(uid: int) -> str:

@@ -307,3 +307,20 @@ class TestCommand:
         (outcome,) = json.loads(done.stdout)
         assert outcome["program"] == "webserver"
         assert "starting supervisord" in done.stderr
+
+
+def test_f5_services_hear_nothing_of_who_types_the_command(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same environment as at boot, for the keeper too."""
+    ours = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "PYTHONPATH", "CANOPSIS_PREFIX", "CANOPSIS_AUTOSTART"}
+    for name in ("RABBITMQ_NODENAME", "ERL_FLAGS", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "TMPDIR", "https_proxy", "TZ"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("PATH", f"/nowhere:{os.environ['PATH']}")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    host.program("collectd")
+    services.start(host.prefix, "collectd", host.say)
+    (pid,), (keeper,) = host.pids()["collectd"], host.keepers()
+    for each in (pid, keeper):
+        heard = next(found.environment for found in processes.all_processes() if found.pid == each)
+        assert {name for name in heard if not name.startswith("SUPERVISOR_")} <= ours
+        assert "/nowhere" not in heard["PATH"]
+        assert heard["LANG"] == "C.UTF-8"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -202,11 +203,12 @@ class TestEnsure:
 def test_the_environment_of_supervisord(prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPERVISOR_PROCESS_NAME", "engine-worker")
     monkeypatch.setenv("COLOUR", "blue")
+    monkeypatch.setenv("HOME", "/of/another")
     environment = daemon._environment(prefix, everything=False)
     assert environment["CANOPSIS_PREFIX"] == str(prefix.path)
     assert environment["CANOPSIS_AUTOSTART"] == "false"
-    assert environment["COLOUR"] == "blue"
-    assert not [name for name in environment if name.startswith("SUPERVISOR_")]
+    assert environment["HOME"] == pwd.getpwuid(os.geteuid()).pw_dir
+    assert not [name for name in environment if name == "COLOUR" or name.startswith("SUPERVISOR_")]
     assert daemon._environment(prefix, everything=True)["CANOPSIS_AUTOSTART"] == "true"
 
 
