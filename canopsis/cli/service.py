@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from canopsis.cli.common import DONE, NOT_DONE, command_that_goes_on, murmur, own_prefix, parser, say, show_json, table
-from canopsis.ops import services
+from canopsis.ops import foreign, services
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.services import State
 
@@ -24,6 +25,7 @@ _VERBS = {"start": services.start, "restart": services.restart}
 @command_that_goes_on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``service``; return its exit code."""
+    foreign.hand_on(sys.argv[1:] if argv is None else argv)
     args = _parse(argv)
     prefix = own_prefix()
     if args.status_all or args.verb == "status":
