@@ -5,6 +5,10 @@ set -euo pipefail
 shopt -s inherit_errexit
 umask 022
 export LC_ALL=C.UTF-8
+# Settings of another broker, Python or Ansible, made by whoever types the command, are not this site's.
+for name in $(compgen -e); do
+    case $name in RABBITMQ_* | ERL_* | PYTHON* | ANSIBLE_* | SUPERVISOR_*) unset "$name" ;; esac
+done
 
 HERE=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 for part in common files distribution python package verbs checks site; do

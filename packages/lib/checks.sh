@@ -15,6 +15,7 @@ check_host() {
     check_python
     check_sources
     check_disk
+    check_mount
     check_memory
     check_name
     check_ports
@@ -43,8 +44,20 @@ check_python() {
     if python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
         problem "$found has no venv: apt-get install python3-venv"
     else
-        problem "Python $PYTHON_WANTED is needed, found $found: apt-get install python3.11 python3.11-venv (Debian 12 and 13 have a fitting python3)"
+        problem "Python $PYTHON_WANTED is needed, found $found: $(offered_python)"
     fi
+}
+
+# The newest fitting Python that this host's package sources offer.
+offered_python() {
+    local name version
+    for name in python3 python3.13 python3.12 python3.11; do
+        version=$(apt-cache show --no-all-versions "$name" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1)
+        [[ $version =~ ^3\.1[123]([^0-9]|$) ]] || continue
+        printf 'apt-get install %s %s-venv (%s)' "$name" "$name" "$version"
+        return
+    done
+    printf 'Debian 12 and 13 have a fitting one (apt-get update, then apt-get install python3 python3-venv)'
 }
 
 check_sources() {
@@ -57,12 +70,27 @@ check_sources() {
 }
 
 check_disk() {
-    local folder=$PREFIX free used
-    while [[ ! -d $folder ]]; do folder=$(dirname -- "$folder"); done
+    local folder free used
+    folder=$(standing_folder)
     free=$(df -Pm -- "$folder" | awk 'NR == 2 { print $4 }')
     used=$(du -sm -- "$PREFIX" 2>/dev/null | cut -f1 || true)
     ((free + ${used:-0} >= DISK_NEEDED)) ||
         problem "$free MB are free in $folder, $DISK_NEEDED are needed: free some, or choose another folder with --prefix"
+}
+
+# The folder that the prefix is, or will be made in.
+standing_folder() {
+    local folder=$PREFIX
+    while [[ ! -d $folder ]]; do folder=$(dirname -- "$folder"); done
+    printf '%s' "$folder"
+}
+
+# The servers and commands are run where they are laid.
+check_mount() {
+    local mount options
+    read -r options mount < <(findmnt --noheadings --output OPTIONS,TARGET --target "$(standing_folder)" 2>/dev/null | tail -n 1) || return 0
+    [[ ,$options, != *,noexec,* ]] ||
+        problem "nothing can be run in $PREFIX: $mount is mounted noexec; choose another folder with --prefix, or: mount -o remount,exec $mount"
 }
 
 check_memory() {
@@ -74,7 +102,9 @@ check_memory() {
 
 # The broker's node is called …@localhost.
 check_name() {
-    getent ahostsv4 localhost | grep -q '^127\.' || problem "the name localhost does not lead to 127.0.0.1: add '127.0.0.1 localhost' to /etc/hosts"
+    # getent asks for addresses that a host with loopback alone has none of; the servers do not.
+    [[ ${PYTHON:-} ]] || return 0
+    "$PYTHON" -c 'import socket, sys; sys.exit(not socket.gethostbyname("localhost").startswith("127."))' 2>/dev/null || problem "the name localhost does not lead to 127.0.0.1: add '127.0.0.1 localhost' to /etc/hosts"
 }
 
 # Ports of the local site; a listener out of the prefix itself is the site that runs.

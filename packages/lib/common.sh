@@ -4,6 +4,8 @@
 say()  { [[ ${QUIET:-} ]] || printf '%s\n' "$*"; }
 warn() { printf 'build-install.sh: %s\n' "$*" >&2; }
 die()  { warn "$*"; exit 1; }
+# shellcheck disable=SC2034  # read by the other parts
+NETWORK_HINT='Is there a network, and behind a proxy are http_proxy and https_proxy set? For a host without one, make a bundle elsewhere (./build-install.sh bundle) and give it with --from'
 misuse() { warn "$*"; printf 'See ./build-install.sh --help\n' >&2; exit 2; }
 
 # Milliseconds of a clock that only the length of steps is read from.
@@ -42,8 +44,14 @@ keep_scratch() {
 }
 trap 'sweep_scratch' EXIT
 trap 'exit 129' HUP
-trap 'exit 130' INT
+trap 'interrupted' INT
 trap 'exit 143' TERM
+
+# A version is used only once it is whole, so there is nothing to mend.
+interrupted() {
+    [[ ${QUIET:-} ]] || { printf '\n' >&2; warn "interrupted; run the same command again, and it goes on from what is whole"; }
+    exit 130
+}
 
 # Hold the lock of folder $1 until this process ends. A folder needs no lock file to be left behind; whoever
 # waited for one that was removed meanwhile takes the new one.

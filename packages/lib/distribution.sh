@@ -25,15 +25,20 @@ apt_lists() {
     : >>"$folder/status"
     if [[ -r $folder/base && -z $(find "$folder/base" -mmin +60) && ${APT_FRESH:-} != wanted ]]; then return 0; fi
     apt_do apt-get update >"$folder/log" 2>&1 || die "$(apt_failure "$folder/log")"
+    # apt ends well when it reached nothing at all.
+    if grep -q '^Err:' "$folder/log" && ! apt_knows "${HOST_BASE[@]}"; then die "$(apt_failure "$folder/log")"; fi
     apt_closure "${HOST_BASE[@]}" >"$folder/base.new"
     mv -- "$folder/base.new" "$folder/base"
     APT_FRESH=had
 }
 
+# Addresses stay out of what is shown: they may carry credentials.
 apt_failure() {
-    printf 'apt cannot read this host'\''s package sources (see /etc/apt/sources.list.d and the network):\n%s' \
-        "$(grep -E '^(E|W|Err)' "$1" | tail -n 5)"
+    printf 'apt cannot read this host'\''s package sources (/etc/apt/sources.list.d). %s:\n%s' "$NETWORK_HINT" \
+        "$(grep -E '^(E|W|Err|  )' "$1" | sed -E 's#[a-z+]+://[^ ]+#<source>#g' | tail -n 5)"
 }
+
+apt_knows() { apt_do apt-get -s --no-install-recommends install "$@" >/dev/null 2>&1; }
 
 # Names of everything that $@ need, with nothing taken for installed.
 apt_closure() {

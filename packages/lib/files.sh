@@ -171,8 +171,10 @@ link_system() {
 
 # Python reads https on every host that can build; curl and wget are not on each.
 download() {
+    local why
     need_python
-    "$PYTHON" -c 'import shutil, sys, urllib.request
+    why=$("$PYTHON" -c 'import shutil, sys, urllib.request
 with urllib.request.urlopen(sys.argv[1], timeout=60) as reply, open(sys.argv[2], "wb") as target:
-    shutil.copyfileobj(reply, target)' "$1" "$2" || die "$NAME: cannot download $1"
+    shutil.copyfileobj(reply, target)' "$1" "$2" 2>&1) ||
+        die "$NAME: cannot download its archive (${why##*$'\n'}). $NETWORK_HINT"
 }

@@ -76,7 +76,7 @@ fetch_requirements() {
 
 # Addresses stay out of what is shown: they may carry credentials.
 pip_failure() {
-    printf '%s: pip could not fetch its wheels:\n%s' "$NAME" \
+    printf '%s: pip could not fetch its wheels. %s:\n%s' "$NAME" "$NETWORK_HINT" \
         "$(grep -vi '^WARNING' "$1" | sed -E 's#[a-z+]+://[^ ]+#<index>#g' | tail -n 5)"
 }
 

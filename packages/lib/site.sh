@@ -134,8 +134,15 @@ deploy() {
     ((status == 0)) && return
     clear_step
     warn "the deployment stopped; the whole of it is in $LOG:"
-    sed -n '/^\(fatal\|\[ERROR\]\|ERROR!\|failed:\)/,/^\(PLAY\|TASK\|NO MORE\)/p' "$LOG" | grep -v '^\(PLAY\|TASK\|NO MORE\)' | head -n 40 >&2
+    why_stopped "$LOG" >&2
     exit 1
+}
+
+# What a playbook that failed says of it in log $1; of one that did not even begin, its last words.
+why_stopped() {
+    local cause
+    cause=$(sed -n '/^\(fatal\|\[ERROR\]\|ERROR!\|failed:\)/,/^\(PLAY\|TASK\|NO MORE\)/p' "$1" | grep -v '^\(PLAY\|TASK\|NO MORE\)' | head -n 40 || true)
+    printf '%s\n' "${cause:-$(grep -v '^ *$' "$1" | tail -n 15)}"
 }
 
 # From the playbook's output: all of it in the log, a line a role on the screen.

@@ -50,10 +50,18 @@ parse() {
     done
 }
 
+# HOME, or what the host knows of a user without it.
+home_folder() {
+    local home=${HOME:-}
+    [[ $home ]] || home=$(getent passwd "$(id -u)" | cut -d: -f6)
+    [[ $home == /?* ]] || misuse "HOME is not set: say with --prefix DIR where to build"
+    printf '%s' "$home"
+}
+
 choose_prefix() {
     PREFIX=${PREFIX_OPTION:-${CANOPSIS_PREFIX:-}}
     if [[ ! $PREFIX ]]; then
-        if ((EUID == 0)); then PREFIX=/opt/canopsis; else PREFIX=${HOME:?}/canopsis; fi
+        if ((EUID == 0)); then PREFIX=/opt/canopsis; else PREFIX=$(home_folder)/canopsis; fi
         # A clone is called canopsis too.
         [[ $HERE/ != "$PREFIX"/* || $HERE == "$PREFIX/var/lib/source" ]] || PREFIX+=-site
     fi
@@ -69,6 +77,9 @@ open_prefix() {
     if ! mkdir -p -- "$PREFIX" 2>/dev/null || [[ ! -w $PREFIX ]]; then
         die "cannot write to $PREFIX; choose another folder with --prefix, or give this one to $(id -un)"
     fi
+    PROBLEMS=()
+    check_mount
+    ((${#PROBLEMS[@]} == 0)) || die "${PROBLEMS[0]}"
     HOST_KIND=$(host_kind)
     open_work
     if [[ $FROM_OPTION ]]; then open_from "$FROM_OPTION"; fi
