@@ -11,7 +11,7 @@ for name in $(compgen -e); do
 done
 
 HERE=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
-for part in common files distribution python package verbs checks site; do
+for part in common files distribution python package verbs checks boot site; do
     # shellcheck source=/dev/null
     . "$HERE/packages/lib/$part.sh"
 done

@@ -2,6 +2,8 @@
 # Without a verb: build the environment, deploy the local site, start it, say where it is. And take it away again.
 
 SITE_USER=canopsis
+# Root builds the site as its user, and has it started at boot when that is done.
+BY_ROOT=${CANOPSIS_BY_ROOT:-}
 # The prefix is the home of the site's user, who may log in: these come with that, and stay.
 readonly OF_A_HOME=(.ansible .bash_history .bash_logout .bashrc .profile .ssh)
 
@@ -201,7 +203,9 @@ Try, after export PATH=$PREFIX/bin:\$PATH
   canopsis check --resource load -- $(load_check 0 2)
   canopsis alarms                     # the check above opened one; the one below brings it back to OK
   canopsis check --resource load -- $(load_check 100 0)
+Stop it with hypcontrol stop, start it with hypcontrol start.
 TEXT
+    if [[ ! $BY_ROOT ]]; then tell_boot; fi
     write_site password_shown yes
 }
 
@@ -224,7 +228,9 @@ build_site_as_root() {
     copy_checkout
     local source=$PREFIX/var/lib/source from=()
     if [[ $FROM_OPTION ]]; then from=(--from "$(readable_bundle)"); fi
-    as_user env CANOPSIS_PREFIX="$PREFIX" CANOPSIS_PORT_BASE="$PORT_BASE" "$source/build-install.sh" --prefix "$PREFIX" "${from[@]}" -- "${EXTRA_ARGS[@]}"
+    as_user env CANOPSIS_PREFIX="$PREFIX" CANOPSIS_PORT_BASE="$PORT_BASE" CANOPSIS_BY_ROOT=yes \
+        "$source/build-install.sh" --prefix "$PREFIX" "${from[@]}" -- "${EXTRA_ARGS[@]}"
+    start_at_boot
 }
 
 # One Debian package root may bring itself; it says so.
@@ -283,6 +289,7 @@ remove_site() {
     refuse_mounted
     confirm_removal
     MADE_USER=$(recorded "$(site_file)" made_user)
+    forget_boot
     stop_site
     if [[ $KEEP_DATA ]]; then
         keep_data

@@ -39,8 +39,9 @@ def log_of(site: LocalSite) -> str:
     return logs[-1].read_text(errors="replace") if logs else ""
 
 
-def test_the_site_answers_with_the_url_the_run_printed(site: LocalSite) -> None:
+def test_f1_the_run_tells_its_url_its_tour_and_what_starts_it_at_boot(site: LocalSite) -> None:
     said = site.build().text
     assert f"http://127.0.0.1:{site.port}" in said
     for word in ("canopsis check", "canopsis alarms"):
         assert word in said, f"the tour does not name `{word}`"
+    assert f"(crontab -l 2>/dev/null; echo '@reboot {site.prefix.path}/bin/hypcontrol start') | crontab -\n" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -60,3 +61,13 @@ def test_a_second_run_restarts_nothing(site: LocalSite) -> None:
     before = {name: program.pid for name, program in site.programs().items()}
     site.build()
     assert {name: program.pid for name, program in site.programs().items()} == before
+
+
+def test_f1_systemd_starts_it_at_boot_or_the_command_is_told(site: LocalSite) -> None:
+    said = site.build().text
+    name = f"canopsis-{str(site.prefix.path).strip('/').replace('-', '--').replace('/', '-')}.service"
+    if Path("/run/systemd/system").exists():
+        assert subprocess.run(["systemctl", "is-enabled", name], check=False).returncode == 0
+        assert "systemd starts the site at boot" in said
+    else:
+        assert f"At boot nothing starts the site: this host has no systemd. {site.prefix.path}/bin/hypcontrol" in said
