@@ -24,6 +24,7 @@ PATHS = {
     "library": "plugins/modules",
     "module_utils": "plugins/module_utils",
     "filter_plugins": "plugins/filter",
+    "callback_plugins": "plugins/callback",
 }
 
 
