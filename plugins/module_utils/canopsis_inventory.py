@@ -90,6 +90,11 @@ LISTENS = {"mongodb": "mongodb_listen", "rabbitmq": "rabbitmq_listen"}
 TOLD = ("ansible_host", "ansible_connection")
 """Variables of Ansible's own that tell how a host is reached."""
 
+BROUGHT_MONGODB = "6.0.5"
+"""What the package brings."""
+ENDED = {"6.0": "July 2025"}
+"""Series of MongoDB that get no security updates any more, and since when."""
+
 USERS = ("engines", "webserver", "collectd")
 LOOPBACK = re.compile(r"^(localhost|127\..*|::1|0\.0\.0\.0|::)$")
 CLOSE = 0.75
@@ -404,6 +409,18 @@ def _archive(inventory: Inventory) -> Iterator[Finding]:
             yield Finding(host, "archive", "mongodb_source is archive, and there is none", needed, "mongodb_archive")
 
 
+def _ended(inventory: Inventory) -> Iterator[Finding]:
+    """A site of several hosts on a database whose maker mends nothing in it any more. A trial may."""
+    series = BROUGHT_MONGODB.rpartition(".")[0]
+    brought = [
+        host for host in inventory.members("mongodb") if inventory.of(host).get("mongodb_source", "wheel") == "wheel"
+    ]
+    if len(inventory.hosts) > 1 and brought and series in ENDED:
+        found = f"{BROUGHT_MONGODB}, which comes with Canopsis: no security updates since {ENDED[series]}"
+        needed = "a newer MongoDB for production (docs/sizing.md, Versions)"
+        yield Finding("inventory", "version of mongodb", found, needed, "mongodb_source", "warning")
+
+
 RULES = (
     _groups,
     _places,
@@ -421,4 +438,5 @@ RULES = (
     _listens,
     _alone,
     _archive,
+    _ended,
 )

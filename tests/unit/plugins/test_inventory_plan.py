@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.canopsis_inventory import PORTS, Inventory, check, is_ours, options_of
+from ansible.module_utils.canopsis_inventory import BROUGHT_MONGODB, PORTS, Inventory, check, is_ours, options_of
 from ansible.module_utils.canopsis_values import Option, is_address
 
 from canopsis.api.settings import PROVIDERS
@@ -28,6 +28,7 @@ SPECS = {
                 "mongodb_cache_gb": {"type": "float"},
                 "mongodb_data_path": {"type": "path"},
                 "mongodb_port": {"type": "int"},
+                "mongodb_source": {"type": "str", "choices": ["wheel", "archive", "system"]},
                 "mongodb_keyfile": {"type": "str", "no_log": True},
                 "rabbitmq_epmd_port": {"type": "int"},
                 "rabbitmq_nodename": {"type": "str"},
@@ -56,9 +57,12 @@ def inventory(
     even: bool = False,
     **groups: list[str],
 ) -> Inventory:
-    """Return an inventory: ``every`` are variables of all hosts, ``one`` of some, ``groups`` further groups."""
+    """Return an inventory: ``every`` are variables of all hosts, ``one`` of some, ``groups`` further groups.
+
+    Its MongoDB is the host's own: that which comes along is warned of.
+    """
     hosts = sorted({host for members in tiers.values() for host in members})
-    variables = {host: {**(every or {}), **(one or {}).get(host, {})} for host in hosts}
+    variables = {host: {"mongodb_source": "system", **(every or {}), **(one or {}).get(host, {})} for host in hosts}
     return Inventory({"canopsis": hosts, **tiers, **groups}, variables, OPTIONS, even=even)
 
 
@@ -97,6 +101,36 @@ CHAIN = [{"name": "cleaner", "process": "cleaner", "next": ["alarm"]}, {"name": 
 )
 def test_sound_inventories_pass(good: Inventory) -> None:
     assert check(good) == []
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        all_on(SMALL, mongodb_source="wheel"),
+        inventory(LARGE, one={"d2": {"mongodb_source": "wheel"}}),
+        inventory({**LARGE, "mongodb": ["d1"]}, {"mongodb_source": "wheel"}),
+    ],
+)
+def test_f9_several_hosts_on_a_mongodb_that_gets_no_more_updates_are_warned(site: Inventory) -> None:
+    (finding,) = check(site)
+    assert (finding.level, finding.variable) == ("warning", "mongodb_source")
+    assert finding.found == "6.0.5, which comes with Canopsis: no security updates since July 2025"
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        all_on(["n1"], mongodb_source="wheel"),
+        all_on(SMALL, mongodb_source="archive", mongodb_archive="/srv/mongodb-linux-x86_64-debian12-8.0.4.tgz"),
+        without("mongodb", canopsis_mongodb_url="mongodb://d1/canopsis", mongodb_source="wheel"),
+    ],
+)
+def test_f9_a_trial_and_a_mongodb_of_one_s_own_are_not_warned(site: Inventory) -> None:
+    assert [finding for finding in check(site) if finding.check == "version of mongodb"] == []
+
+
+def test_f9_the_version_that_is_warned_of_is_the_one_that_is_brought() -> None:
+    assert f"\nVERSION={BROUGHT_MONGODB}\n" in (ROOT / "packages/mongodb/control").read_text()
 
 
 BROKEN = [
