@@ -1,7 +1,7 @@
 """What a change of an alarm costs: of one that changes 100,000 times, and of many that flip.
 
 Starts a database itself. Prints CPU microseconds a change of the worker's alarm engine and event log, and
-of the database, and the size of the alarm's document, after each thousand of changes that is told.
+of the database, and the size of the alarm's document, after so many changes.
 """
 
 from __future__ import annotations
