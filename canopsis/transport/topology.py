@@ -32,6 +32,10 @@ dead-letters for all queues of its node and never comes back. So queues that tak
 outside have no dead-letter exchange there: what its sender let expire is gone, and what kills its
 reader is put aside by the next one."""
 
+_RENEW = "An earlier release made it; docs/operations.md, Renew a queue, says how to make it anew without a loss"
+"""Not done by itself: RabbitMQ deletes a quorum queue whatever is in it, if-empty and if-unused are
+refused, so a message that comes a moment before would be gone."""
+
 RAW_BINDINGS: Mapping[str, tuple[str, str]] = {
     "cleaner_events": (EVENTS, "#"),
     "collectdgw": (COLLECTD, "collectd"),
@@ -42,11 +46,21 @@ RAW_BINDINGS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue. ``partition`` queues have one active consumer; ``binding`` is (exchange, key)."""
+    """A queue, of a ``partition`` or not; ``binding`` is (exchange, key)."""
 
     name: str
     partition: bool = False
     binding: tuple[str, str] | None = None
+
+    @property
+    def ordered(self) -> bool:
+        """Whether one reader at a time works and the others stand by.
+
+        Where events come in as well: what a frozen reader has in hand would come after what another
+        one took meanwhile, and the order of an entity be lost before it has a partition. Dead
+        letters have no order to keep.
+        """
+        return self.partition or (self.binding is not None and self.binding[0] != DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,7 @@ def queue_arguments(queue: Queue, version: tuple[int, ...], queue_type: str = "q
     quorum = version >= (3, 8) and queue_type == "quorum"
     if version >= (3, 8):
         arguments["x-queue-type"] = queue_type
-    if queue.partition:
+    if queue.ordered:
         arguments["x-single-active-consumer"] = True
     if queue.binding and queue.binding[0] == DEAD:
         # The last stop: nothing may drop from here.
@@ -153,7 +167,7 @@ def _declare_queue(connection: Connection, queue: Queue) -> None:
         try:
             entity.queue_declare()
         except PreconditionFailed as error:
-            _LOG.warning("%s stays as it is: %s", queue.name, error)
+            _LOG.warning("%s stays as it is: %s. %s", queue.name, error, _RENEW)
         if queue.binding:
             exchange, key = queue.binding
             entity.bind_to(exchange, key)

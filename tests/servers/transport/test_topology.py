@@ -69,6 +69,87 @@ def test_sources_reach_their_engines(link: Connect) -> None:
     assert got == {"Engine_cleaner_events": b"1", "Engine_collectdgw": b"2", "Engine_dead_letters": b"3"}
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["cleaner_events", "collectdgw"])
+def test_one_reader_at_a_time_takes_what_comes_from_outside(link: Connect, number: int) -> None:
+    connection = link()
+    declare(connection, SITE)
+    queue = SITE.queues[number]
+    assert queue.binding is not None
+    empty(connection, queue.name)
+    exchange, key = queue.binding
+    publisher = ConfirmingPublisher(link())
+    links = [link(), link()]
+    first, second = Consumer(links[0]), Consumer(links[1])
+    first.add(queue.name)
+    second.add(queue.name)
+
+    def send(begin: int, end: int) -> None:
+        for each in range(begin, end):
+            publisher.send(exchange, key.replace("#", "a.b.check.resource.c.r"), b"%d" % each)
+        publisher.flush()
+
+    send(0, 20)
+    got: list[bytes] = []
+    eventually(lambda: got.extend(each.body for each in first.gather(100, 0.2)) or len(got) == 20)
+    assert got == [b"%d" % each for each in range(20)]
+    assert second.gather(100, 0.5) == [], "the second stands by"
+    links[0].drop()  # dies with all of them in hand
+    send(20, 30)
+    came: list[Delivery] = []
+    eventually(lambda: came.extend(second.gather(100, 0.2)) or len(came) == 30)
+    assert [each.body for each in came] == [b"%d" % each for each in range(30)]
+    second.ack(came)
+
+
+def test_two_readers_share_the_dead_letters(link: Connect) -> None:
+    connection = link()
+    declare(connection, SITE)
+    empty(connection, "Engine_dead_letters")
+    publisher, first, second = ConfirmingPublisher(link()), Consumer(link()), Consumer(link())
+    first.add("Engine_dead_letters")
+    second.add("Engine_dead_letters")
+    for each in range(20):
+        publisher.send("canopsis.dead", "a", b"%d" % each)
+    publisher.flush()
+    one, other = first.gather(100, 5), second.gather(100, 5)
+    assert one
+    assert other
+    first.close()
+    second.close()
+    empty(connection, "Engine_dead_letters")
+
+
+def test_an_older_queue_is_renewed_without_a_loss(rabbitmq: RabbitMQ, link: Connect) -> None:
+    """As docs/operations.md says, under a source that goes on sending."""
+    older, (queue,) = link(), [each for each in SITE.queues if each.name == "Engine_collectdgw"]
+    channel = older.channel()
+    channel.queue_delete(queue.name)
+    channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+    channel.queue_bind(queue.name, "amq.topic", "collectd")
+    source = link()
+    publisher = ConfirmingPublisher(source)
+    try:
+        rabbitmq.ctl("set_vm_memory_high_watermark", "0")
+        publisher.send("amq.topic", "collectd", b"while it was renewed", mandatory=False)
+        publisher.push()
+        eventually(lambda: source.serve(0.1) or source.blocked)
+        listing = rabbitmq.ctl("list_queues", "-p", "canopsis", "--silent", "name", "messages", "consumers")
+        assert ["Engine_collectdgw", "0", "0"] in [line.split() for line in listing.splitlines()]
+        rabbitmq.ctl("-p", "canopsis", "delete_queue", queue.name)
+        declare(link(), SITE)
+    finally:
+        rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
+    publisher.flush()
+    consumer, came = Consumer(link()), []
+    consumer.add(queue.name)
+    eventually(lambda: came.extend(consumer.gather(10, 0.2)) or came)
+    assert [each.body for each in came] == [b"while it was renewed"]
+    consumer.ack(came)
+    arguments = rabbitmq.ctl("list_queues", "-p", "canopsis", "--silent", "name", "arguments")
+    (ours,) = [line for line in arguments.splitlines() if line.startswith("Engine_collectdgw")]
+    assert "x-single-active-consumer" in ours
+
+
 def test_a_queue_made_otherwise_stays(link: Connect, caplog: pytest.LogCaptureFixture) -> None:
     connection = link()
     channel = connection.channel()
@@ -77,6 +158,7 @@ def test_a_queue_made_otherwise_stays(link: Connect, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         declare(connection, site_topology([], ["older"], 1))
     assert "Engine_older.00 stays as it is" in caplog.text
+    assert "docs/operations.md, Renew a queue" in caplog.text
     assert depth(connection, "Engine_older.00") == 0
 
 

@@ -78,6 +78,7 @@ def test_topology_of_a_site() -> None:
         "Engine_event_filter.01",
     ]
     assert [queue.partition for queue in found.queues] == [False, False, False, True, True]
+    assert [queue.ordered for queue in found.queues] == [True, True, False, True, True]
     assert [queue.binding for queue in found.queues[:3]] == [
         ("canopsis.events", "#"),
         ("amq.topic", "collectd"),
@@ -105,9 +106,11 @@ def test_old_broker_gets_nothing_it_does_not_know() -> None:
     }
 
 
-def test_only_partitions_have_one_active_consumer() -> None:
-    assert queue_arguments(PARTITION, (3, 10, 8))["x-single-active-consumer"] is True
-    assert "x-single-active-consumer" not in queue_arguments(PLAIN, (3, 10, 8))
+def test_queues_whose_order_counts_have_one_active_consumer() -> None:
+    site = site_topology(["cleaner_events", "collectdgw", "dead_letters"], ["event_filter"], 1)
+    for version in ((3, 7, 28), (3, 10, 8), (4, 0, 5)):
+        one = [queue.name for queue in site.queues if queue_arguments(queue, version).get("x-single-active-consumer")]
+        assert one == ["Engine_cleaner_events", "Engine_collectdgw", "Engine_event_filter.00"]
 
 
 @pytest.mark.parametrize("version", [(3, 8, 0), (3, 10, 8), (4, 0, 5)])
@@ -126,7 +129,7 @@ def test_dead_letters_are_confirmed_since_3_10() -> None:
 @pytest.mark.parametrize("door", [Queue("q", binding=("canopsis.events", "#")), Queue("q", binding=("amq.topic", "x"))])
 def test_a3_no_forged_death_reaches_a_broker_that_dies_of_it(door: Queue) -> None:
     for version in ((3, 8, 0), (3, 10, 8), (3, 13, 7)):
-        assert queue_arguments(door, version) == {"x-queue-type": "quorum"}
+        assert queue_arguments(door, version) == {"x-queue-type": "quorum", "x-single-active-consumer": True}
     assert queue_arguments(door, (4, 0, 5))["x-dead-letter-strategy"] == "at-least-once"
     assert queue_arguments(door, (4, 0, 5))["x-delivery-limit"] == topology.DELIVERY_LIMIT
 
