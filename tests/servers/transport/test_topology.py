@@ -135,7 +135,7 @@ def test_an_older_queue_is_renewed_without_a_loss(rabbitmq: RabbitMQ, link: Conn
         eventually(lambda: source.serve(0.1) or source.blocked)
         listing = rabbitmq.ctl("list_queues", "-p", "canopsis", "--silent", "name", "messages", "consumers")
         assert ["Engine_collectdgw", "0", "0"] in [line.split() for line in listing.splitlines()]
-        rabbitmq.ctl("-p", "canopsis", "delete_queue", queue.name)
+        rabbitmq.ctl("delete_queue", "-p", "canopsis", queue.name)
         declare(link(), SITE)
     finally:
         rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
