@@ -40,14 +40,22 @@ GONE = (
 
 _AWAY_CODES = frozenset(
     {
-        *(6, 7, 24, 43, 50, 63, 64, 89, 91, 100, 112, 133),
-        *(189, 202, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436),
-        *(13, 18),  # a password is being changed
-        14031,  # no room on its disk
+        *(6, 7, 24, 43, 46, 50, 63, 64, 89, 91, 94, 100, 109, 112, 117, 133, 134, 145, 175),
+        *(189, 202, 206, 208, 215, 216, 237, 239, 246, 262, 279, 290, 308, 314, 355, 358, 363, 365, 371),
+        *(384, 402, 407, 433, 449, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 46841),
+        *(204, 205, 209, 210, 211),  # started a moment ago: it does not know yet with which keys its set signs the time
+        *(11, 13, 18, 31, 391),  # a password or a user is being changed
+        *(261, 264, 14031),  # no room: sessions, open files, its disk
     }
 )
-"""Codes of a server that is starting, stopping, stepping down, too busy, or not letting us in."""
+"""Codes of a server that is starting, stopping, stepping down, too busy, or not letting us in.
 
+Nothing of them is about the document. One that lacks here costs events: what is asked about an
+event is then taken for the event's fault, and it becomes a dead letter.
+"""
+
+_AWAY_LABELS = ("RetryableWriteError", "TransientTransactionError", "RetryableError", "SystemOverloadedError")
+"""By these a server says itself that the same may be tried again, whatever the code."""
 
 _DISTRUST = "CERTIFICATE_VERIFY_FAILED"
 
@@ -106,7 +114,7 @@ def store_errors(what: str) -> Iterator[None]:
         hint = "; see ca_file in etc/storage.conf" if _DISTRUST in str(error) else ""
         raise StoreError(f"{what}: the database does not answer: {error}{hint}") from error
     except OperationFailure as error:
-        if is_away(error.code):
+        if is_away(error.code) or any(error.has_error_label(label) for label in _AWAY_LABELS):
             raise StoreError(f"{what}: the database cannot now: {error}") from error
         raise
 

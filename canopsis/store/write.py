@@ -67,7 +67,14 @@ def _apply_collection(db: Store, collection: str, operations: Sequence[Operation
         # After the updates: one of them may close the alarm whose entity opens the next one here.
         _insert(db, collection, inserts, done)
     if deletes:
+        _delete(db, collection, deletes, done)
+
+
+def _delete(db: Store, collection: str, deletes: list[DeleteOne], done: Written) -> None:
+    try:
         done.deleted += db[collection].bulk_write(deletes, ordered=False).deleted_count
+    except BulkWriteError as error:
+        _check_duplicates(collection, error)
 
 
 def _insert(db: Store, collection: str, documents: list[Document], done: Written) -> None:

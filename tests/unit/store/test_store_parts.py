@@ -232,7 +232,7 @@ def test_a_document_that_is_refused_is_a_bug() -> None:
         write._check_duplicates("events", failed(ID_TAKEN, {"code": 2, "errmsg": "bad"}))
 
 
-@pytest.mark.parametrize("code", [91, 189, 10107, 11600, 11602, 13435, 14031])
+@pytest.mark.parametrize("code", [91, 117, 189, 211, 365, 10107, 11600, 11601, 11602, 13435, 14031])
 def test_a_server_that_goes_is_a_store_error(code: int) -> None:
     assert is_away(code)
     with pytest.raises(StoreError):
@@ -253,6 +253,30 @@ def test_not_on_a_majority_is_a_store_error() -> None:
 def test_errors_of_the_network(error: Exception) -> None:
     with pytest.raises(StoreError, match="reading alarms"), store_errors("reading alarms"):
         raise error
+
+
+def test_a_server_that_has_not_its_keys_yet_is_waited_for() -> None:
+    """A mongod with passwords, a moment after its start, to a client that knew the time of the set before."""
+    with pytest.raises(StoreError, match="cannot now"), store_errors("reading alarms"):
+        raise OperationFailure("No keys found for HMAC that is valid for time: { ts: Timestamp(1, 81) }", 211)
+
+
+def test_a_server_that_says_itself_try_again() -> None:
+    details = {"code": 999_999, "errorLabels": ["RetryableWriteError"]}
+    with pytest.raises(StoreError, match="cannot now"), store_errors("reading alarms"):
+        raise OperationFailure("new in some release", 999_999, details)
+
+
+def test_a_delete_on_a_server_that_goes_is_a_store_error() -> None:
+    class Going:
+        def __getitem__(self, _name: str) -> Going:
+            return self
+
+        def bulk_write(self, *_requests: object, **_options: object) -> object:
+            raise failed({"code": 11602, "errmsg": "going"})
+
+    with pytest.raises(StoreError, match="going"):
+        write._delete(Going(), "alarms", [], write.Written())  # type: ignore[arg-type]
 
 
 def test_errors_that_pass() -> None:
