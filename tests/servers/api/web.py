@@ -17,6 +17,7 @@ from typing import Any
 from servers import HOST, MongoDB, RabbitMQ, eventually, free_port
 
 from canopsis.api.auth.passwords import hash_password
+from canopsis.api.readiness import ENTRY
 from canopsis.store import users
 from canopsis.store.client import Store
 from canopsis.store.users import AuthKey, Role, User
@@ -200,9 +201,13 @@ class Tap:
         connection.close()
 
     def close(self) -> None:
-        """Take the queue away: then no queue takes events."""
+        """Take the queue away: then no queue takes events.
+
+        Nor does one that engines of another test left on the broker of the run: here, none run.
+        """
         connection = self._connect()
-        connection.channel().queue_delete(TAP)
+        for queue in (TAP, ENTRY):
+            connection.channel().queue_delete(queue)
         connection.close()
 
     def bind(self, exchange: str, key: str) -> None:
