@@ -19,7 +19,7 @@ options:
   prefix: {description: The prefix of the site., type: path, required: true}
   name: {description: Name of the user., type: str, required: true}
   role: {description: What it may do., type: str, choices: [admin, operator, reader], required: true}
-  login_password: {description: Its password., type: str, required: true}
+  login_password: {description: Its password; without one a new user has no login., type: str}
   authkey: {description: Its key., type: str, required: true}
   service: {description: The section of storage.conf to use., type: str, default: webserver}
 author: [Canopsis]
@@ -60,7 +60,7 @@ ARGUMENTS: dict[str, Any] = {
     "prefix": {"type": "path", "required": True},
     "name": {"type": "str", "required": True},
     "role": {"type": "str", "choices": ["admin", "operator", "reader"], "required": True},
-    "login_password": {"type": "str", "required": True, "no_log": True},
+    "login_password": {"type": "str", "no_log": True},
     "authkey": {"type": "str", "required": True, "no_log": True},
     "service": {"type": "str", "default": "webserver"},
 }

@@ -41,11 +41,15 @@ NO_PASSWORD = {**OWN, "groups": {}, "canopsis_amqp_url": "amqp://b1", "canopsis_
 
 def written(role: str, template: str, given: dict[str, Any]) -> str:
     """Return what a template of a role becomes with its defaults and the variables ``given``."""
+    return rendered(role, (tables.ROLES / role / "templates" / template).read_text(), given)
+
+
+def rendered(role: str, text: str, given: dict[str, Any]) -> str:
+    """Return what ``text`` becomes with the defaults of a role and the variables ``given``."""
     loader = DataLoader()
     loader.set_basedir(str(tables.ROLES.parent))
     defaults = loader.load_from_file(str(tables.ROLES / role / "defaults" / "main.yml"), trusted_as_template=True)
-    text = trust_as_template((tables.ROLES / role / "templates" / template).read_text())
-    return str(Templar(loader, variables={**defaults, **given}).template(text))
+    return str(Templar(loader, variables={**defaults, **given}).template(trust_as_template(text)))
 
 
 def sections(role: str, template: str, given: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -199,3 +203,25 @@ def test_g4_every_host_finds_the_web_servers_its_own_first() -> None:
         "w2": "http://10.0.0.2:8082,http://w1:8082",
         "e1": "http://w1:8082,http://10.0.0.2:8082",
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "is_admin"),
+    [
+        (["webserver"], True),
+        (["engines", "collectd"], True),
+        (["mongodb"], True),
+        (["rabbitmq", "collectd"], False),
+        (["collectd"], False),
+    ],
+)
+def test_g4_the_key_of_a_host_may_no_more_than_the_host(own: list[str], is_admin: bool) -> None:
+    site = {"canopsis": ["w1", "e1", "d1", "b1"], "webserver": ["w1"], "engines": ["e1"], "mongodb": ["d1"]}
+    given = OWN | {"groups": site, "hostvars": {"w1": {}}, "group_names": own, "webserver_admin_authkey": "key"}
+    found = sections("environment", "client.conf.j2", given)["api"]["authkey"]
+    operator = rendered("webserver", "{{ webserver_commands_authkey }}", given)
+    assert found == ("key" if is_admin else operator)
+    assert re.fullmatch("[0-9a-f]{64}", operator)
+    assert (
+        rendered("webserver", "{{ webserver_commands_authkey }}", given | {"groups": site | {"canopsis": ["w1"]}}) == ""
+    )
