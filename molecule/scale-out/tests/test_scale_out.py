@@ -48,6 +48,35 @@ def test_the_partitions_are_shared_with_it(hosts: dict[str, Any]) -> None:
     site.eventually(holders, True)
 
 
+def test_g4_the_commands_work_on_it_without_a_web_server_there(hosts: dict[str, Any]) -> None:
+    host = hosts["site4"]
+    site.eventually(lambda: site.status(host), (0, {}))
+    site.send(host, 5, "from-engines")
+    site.eventually(lambda: site.alarms(host, "from-engines"), 5)
+    assert "from-engines-4" in site.as_user(host, f"{site.PREFIX}/bin/canopsis alarms --component hosts")
+
+
+def test_a6_a_host_that_is_down_is_named_by_every_other(hosts: dict[str, Any]) -> None:
+    # Twice: the keeper may just be starting what the first one killed.
+    hosts["site1"].run("pkill -9 -u canopsis; pkill -9 -u canopsis")
+    wanted = {
+        "host site1": "degraded",
+        "web server http://site1:8082": "degraded",
+        "rabbitmq-server on site1:5672": "degraded",
+        "mongodb on site1:27017": "degraded",
+    }
+
+    def told(name: str) -> tuple[int, dict[str, str]]:
+        code, found = site.status(hosts[name])
+        return code, {where: found.get(where, "") for where in wanted}
+
+    for name in ("site2", "site3", "site4"):
+        site.eventually(lambda: told(name), (1, wanted), 120)  # noqa: B023 - called at once
+    site.as_user(hosts["site1"], f"{site.PREFIX}/bin/hypcontrol start")
+    for host in hosts.values():
+        site.eventually(lambda: site.status(host), (0, {}), 120)  # noqa: B023 - called at once
+
+
 def test_a_fourth_host_joins_both_clusters_and_nothing_restarts(
     hosts: dict[str, Any], secret: str, tmp_path: Path
 ) -> None:

@@ -130,6 +130,13 @@ def ask(host: Any, path: str) -> Any:
     return json.loads(as_user(host, f"{PREFIX}/bin/canopsis api GET '/api/v1/{path}'"))
 
 
+def status(host: Any) -> tuple[int, dict[str, str]]:
+    """Return the exit code of ``canopsis status`` on ``host``, and how bad it is by where it is."""
+    done = host.run(f"{AS_USER} {PREFIX}/bin/canopsis status --json")
+    assert done.stdout, done.stderr
+    return int(done.rc), {each["where"]: each["severity"] for each in json.loads(done.stdout)["details"]}
+
+
 def newest_load(host: Any, component: str) -> float:
     """Return when the newest load of ``component`` was, in seconds, as ``host`` knows it; 0 without one."""
     points = ask(host, f"metrics/resource:{component}/load/load-shortterm")["data"]

@@ -10,6 +10,7 @@ MODES = {
     "etc/amqp.conf": 0o640,
     "etc/storage.conf": 0o640,
     "etc/webserver.conf": 0o640,
+    "etc/client.conf": 0o600,
     "etc/collectd.conf": 0o640,
     "etc/mongodb.key": 0o400,
     "var/lib/rabbitmq/.erlang.cookie": 0o400,
@@ -43,7 +44,7 @@ def test_what_holds_a_secret_is_for_its_user_alone(host: Any, place: site.Place)
     found = {name: host.file(f"{site.PREFIX}/{name}") for name in MODES}
     modes = {name: file.mode for name, file in found.items() if file.exists}
     assert modes == {name: MODES[name] for name in modes}
-    assert {"etc/amqp.conf", "etc/storage.conf", "var/run/supervisor.sock"} <= modes.keys()
+    assert {"etc/amqp.conf", "etc/storage.conf", "etc/client.conf", "var/run/supervisor.sock"} <= modes.keys()
     assert {found[name].user for name in modes} == {"canopsis"}
     secrets = site.secrets_of(place.variables)
     assert len(secrets) > 8
