@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from canopsis.runtime.contract import Batch, Context, Dead, Drop, Effects, Raw
 from canopsis.sources import types_db
 from canopsis.sources.collectd import Mapped, map_message
@@ -17,12 +19,15 @@ NO_VALUE = "no-value"
 
 
 class CollectdGateway:
-    """Takes raw messages of collectd's amqp plugin. The last value of each counter is in memory."""
+    """Takes raw messages of collectd's amqp plugin. The last value of each counter is in memory.
+
+    ``own_types`` are types.db files. Raises ConfigError for one that cannot be read or understood.
+    """
 
     name = NAME
 
-    def __init__(self) -> None:
-        self._types = types_db.default_types()
+    def __init__(self, own_types: Iterable[str] = ()) -> None:
+        self._types = types_db.types_with(own_types)
         self._counters = Counters()
         self._expired_at = 0.0
 
@@ -49,6 +54,12 @@ class CollectdGateway:
         if now - self._expired_at > EXPIRY_SECONDS / 4:
             self._counters.expire(now - EXPIRY_SECONDS)
             self._expired_at = now
+
+
+def made_of(options: Mapping[str, object], _partitions: int) -> CollectdGateway:
+    """Return the engine with its options. Raises ConfigError."""
+    own = options.get("types_db", ())
+    return CollectdGateway(map(str, own) if isinstance(own, tuple) else ())
 
 
 def _sort(raw: Raw, index: int, mapped: Mapped, alone: bool, effects: Effects) -> None:

@@ -16,7 +16,7 @@ from canopsis.runtime.contract import EngineKind, Registry
 
 REGISTRY: Registry = {
     cleaner_events.NAME: EngineKind("raw", lambda _options, _partitions: cleaner_events.CleanerEvents()),
-    collectdgw.NAME: EngineKind("raw", lambda _options, _partitions: collectdgw.CollectdGateway()),
+    collectdgw.NAME: EngineKind("raw", collectdgw.made_of),
     dead_letters.NAME: EngineKind("raw", lambda _options, _partitions: dead_letters.DeadLetters()),
     event_filter.NAME: EngineKind("events", lambda _options, _partitions: event_filter.EventFilter()),
     context.NAME: EngineKind("events", lambda _options, partitions: context.ContextEngine(partitions)),

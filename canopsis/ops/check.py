@@ -5,10 +5,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Collection, Iterator
 
+from canopsis.errors import ConfigError
 from canopsis.ops import chain, config
 from canopsis.ops.ini import Problem, Values
-from canopsis.ops.model import CHAIN, FILES, HYPCONTROL, File
+from canopsis.ops.model import CHAIN, ENGINE, FILES, HYPCONTROL, File
 from canopsis.ops.prefix import Prefix
+from canopsis.sources.types_db import types_with
 
 
 def problems(prefix: Prefix, engines: Collection[str]) -> list[Problem]:
@@ -38,7 +40,17 @@ def _of_file(prefix: Prefix, file: File, engines: Collection[str]) -> list[Probl
     found = [*values.problems, *_mode(prefix, file, shown)]
     if file is CHAIN and not any(not p.section for p in values.problems):
         found += chain.problems(chain.links(values), engines, shown)
+        found += _types(values, shown)
     return found
+
+
+def _types(values: Values, shown: str) -> Iterator[Problem]:
+    """Yield the own types.db files that cannot be read or understood: the engine would not start."""
+    section = f"{ENGINE}collectdgw"
+    try:
+        types_with(values.sections.get(section, {}).get("types_db", ()))
+    except ConfigError as error:
+        yield Problem(shown, section, "types_db", str(error))
 
 
 def _mode(prefix: Prefix, file: File, shown: str) -> Iterator[Problem]:

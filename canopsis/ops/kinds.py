@@ -100,6 +100,11 @@ def networks() -> Kind:
     return Kind("networks", "IP addresses, or networks such as 10.0.0.0/8, separated by commas", _networks)
 
 
+def files() -> Kind:
+    """Return the kind of a list of files, which may be empty."""
+    return Kind("files", "absolute paths, separated by commas", _files)
+
+
 def urls() -> Kind:
     """Return the kind of a list of addresses of HTTP servers."""
     allowed = "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password"
@@ -200,6 +205,13 @@ def _host(value: str) -> tuple[str, int]:
 
 def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(item.strip()) for item in value.split(",")) if value.strip() else ()
+
+
+def _files(value: str) -> tuple[str, ...]:
+    items = tuple(item.strip() for item in value.split(",")) if value.strip() else ()
+    if not all(item.startswith("/") for item in items):
+        raise ValueError(value)
+    return items
 
 
 def _urls(value: str) -> tuple[str, ...]:

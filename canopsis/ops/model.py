@@ -255,6 +255,9 @@ _ENGINE_KEYS = (
 )
 
 ENGINE_OPTIONS: dict[str, tuple[Key, ...]] = {
+    "collectdgw": (
+        Key("types_db", kinds.files(), "", "Own types.db files of collectd; `collectd_types_db` writes them."),
+    ),
     "alarm": (
         Key("resolve_delay", kinds.duration(0, 3.2e7), "60s", "An alarm that is back to OK is resolved after this."),
         Key("cancel_resolve_delay", kinds.duration(0, 3.2e7), "1h", "A cancelled alarm is resolved after this."),

@@ -257,7 +257,7 @@ def _check_time(time: float, now: float) -> None:
 def _sources_of(item: ValueList, types: Types) -> tuple[DataSource, ...]:
     sources = types.get(item.type) if item.sources is None else _bounded(item.sources, types.get(item.type))
     if sources is None:
-        raise InvalidEvent("type", item.type, "a type of types.db")
+        raise InvalidEvent("type", item.type, "a type of types.db; own ones by collectd_types_db")
     if len(sources) != len(item.values):
         names = ", ".join(source.name for source in sources)
         raise InvalidEvent("values", item.values, f"{len(sources)} of them for the type {item.type}: {names}")

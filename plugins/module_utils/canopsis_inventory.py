@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils.canopsis_capacity import Finding
 from ansible.module_utils.canopsis_chain import changed, wrong_chain, wrong_instances, wrong_settings
 from ansible.module_utils.canopsis_endpoint import parse
+from ansible.module_utils.canopsis_types_db import wrong_types
 from ansible.module_utils.canopsis_values import Option, is_address, refusal
 
 TIERS = ("mongodb", "rabbitmq", "engines", "webserver", "collectd")
@@ -60,6 +61,7 @@ SAME = (
     "engines_partitions",
     "engines_chain",
     "engines_settings",
+    "collectd_types_db",
 )
 """What every host has to say alike, beside the secrets."""
 
@@ -401,6 +403,13 @@ def _wrong(variable: str, wrong: Iterable[tuple[str, str]]) -> Iterator[Finding]
         yield Finding("inventory", "engines", found, needed, variable)
 
 
+def _types_db(inventory: Inventory) -> Iterator[Finding]:
+    for host in dict.fromkeys((*inventory.members("engines"), *inventory.members("collectd"))):
+        given = inventory.of(host).get("collectd_types_db", [])
+        for found, needed in wrong_types(given if isinstance(given, list) else []):
+            yield Finding("inventory", "types.db", found, needed, "collectd_types_db")
+
+
 def _archive(inventory: Inventory) -> Iterator[Finding]:
     for host in inventory.members("mongodb"):
         known = inventory.of(host)
@@ -434,6 +443,7 @@ RULES = (
     _counts,
     _same,
     _chain,
+    _types_db,
     _shadows,
     _listens,
     _alone,

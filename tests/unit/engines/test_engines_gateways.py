@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from canopsis.core.event import Perf, decode, normalise
 from canopsis.engines.collectdgw import EXPIRY_SECONDS, NO_VALUE, CollectdGateway
 from canopsis.engines.dead_letters import DeadLetters, reason_of
 from canopsis.engines.registry import REGISTRY
+from canopsis.errors import ConfigError
 from canopsis.runtime.contract import Batch, Effects, Message, encode
 from canopsis.runtime.settings import default_chain
 from canopsis.sources.rates import FIRST
@@ -139,3 +141,33 @@ def test_registry_makes_every_engine_by_its_name(name: str) -> None:
 def test_registry_knows_every_engine_of_the_default_chain() -> None:
     default_chain().check(REGISTRY)
     assert {engine.name for engine in default_chain().engines} == set(REGISTRY)
+
+
+UPS = b"PUTVAL h1/ups/ups_power N:3:4"
+
+
+def test_e2_own_types_are_known_besides_the_bundled_ones(tmp_path: Path) -> None:
+    own = tmp_path / "ups.db"
+    own.write_text("ups_power in:GAUGE:0:U, out:GAUGE:0:U\nload value:GAUGE:U:U # ours has one value\n")
+    (letter,) = through(CollectdGateway(), UPS).dead
+    assert letter.reason.endswith("collectd_types_db")
+    engine = REGISTRY["collectdgw"].make({"types_db": (str(own),)}, 8)
+    assert isinstance(engine, CollectdGateway)
+    events = through(engine, UPS, b"PUTVAL h1/users/users N:5", b"PUTVAL h1/load/load N:1").forward
+    assert [[(m.metric, m.value) for m in event.perf_data_array] for event in events if isinstance(event, Perf)] == [
+        [("ups_power-in", 3.0), ("ups_power-out", 4.0)],
+        [("users", 5.0)],
+        [("load", 1.0)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"ups value", r"own\.db line 1: 'value'"), (b"\xff", "cannot be read: not UTF-8"), (None, "No such file")],
+)
+def test_e2_own_types_that_are_none_are_told(tmp_path: Path, content: bytes | None, what: str) -> None:
+    own = tmp_path / "own.db"
+    if content is not None:
+        own.write_bytes(content)
+    with pytest.raises(ConfigError, match=what):
+        CollectdGateway([str(own)])

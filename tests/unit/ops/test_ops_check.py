@@ -100,3 +100,17 @@ def test_an_unknown_engine(prefix: Prefix) -> None:
     found = texts(prefix)
     assert any("[engine:eventstor]: no such engine" in text for text in found)
     assert any("[engine:alarm] next: eventstore has no section" in text for text in found)
+
+
+def test_e2_own_types_of_collectd_are_looked_into(prefix: Prefix) -> None:
+    path = write(prefix, "ups.db", "ups_power in:GAUGE:0:U\n")
+    chain = "[engine:collectdgw]\nprocess = cleaner\nnext = cleaner_events\ntypes_db = "
+    change(prefix, "amqp2engines.conf", "[engine:cleaner_events]", f"{chain}{path}\n[engine:cleaner_events]")
+    engines = (*ENGINES, "collectdgw")
+    assert list(map(str, check.problems(prefix, engines))) == []
+    path.write_text("ups_power in:GAUGE\n")
+    (problem,) = map(str, check.problems(prefix, engines))
+    assert problem.startswith(f"etc/amqp2engines.conf [engine:collectdgw] types_db: {path} line 1: 'in:GAUGE' is not")
+    change(prefix, "amqp2engines.conf", str(path), "ups.db")
+    (problem,) = map(str, check.problems(prefix, engines))
+    assert "'ups.db' is refused; allowed: absolute paths" in problem

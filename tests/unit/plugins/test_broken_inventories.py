@@ -318,6 +318,11 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
         gives(engines_settings={"eventstore": {"next": ["alarm"]}}),
         ("alarm -> perfdata -> eventstore", "an end", "engines_chain"),
     ),
+    "own type is none": (
+        "large",
+        gives(collectd_types_db=[{"name": "ups", "content": "ups value:GAUGE:0:U\nups_power in:GUAGE:0:U\n"}]),
+        ("ups line 2: ups_power in:GUAGE:0:U", "my_type value:GAUGE:0:U", "collectd_types_db"),
+    ),
     "instances differ": ("large", chain("alarm", instances=4), ("worker: 1 and 4", "as many", "engines_chain")),
 }
 

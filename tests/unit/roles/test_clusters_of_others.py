@@ -225,3 +225,30 @@ def test_g4_the_key_of_a_host_may_no_more_than_the_host(own: list[str], is_admin
     assert (
         rendered("webserver", "{{ webserver_commands_authkey }}", given | {"groups": site | {"canopsis": ["w1"]}}) == ""
     )
+
+
+OWN_TYPES = [{"name": name, "content": f"{name} value:GAUGE:0:U\n"} for name in ("ups", "switches")]
+
+
+def test_e2_own_types_reach_collectd_and_its_gateway() -> None:
+    given = OWN | {"collectd_types_db": OWN_TYPES, "canopsis_prefix": "/srv/site"}
+    paths = [f"/srv/site/etc/types.db.d/{name}.db" for name in ("ups", "switches")]
+    lines = written("collectd", "collectd.conf.j2", given).splitlines()
+    assert [line for line in lines if line.startswith("TypesDB")][1:] == [f'TypesDB "{path}"' for path in paths]
+    chain = {"engines_running": [{"name": "collectdgw", "next": ["alarm"]}, {"name": "alarm"}]}
+    found = sections("engines", "amqp2engines.conf.j2", given | chain)
+    assert [found[f"engine:{name}"].get("types_db") for name in ("collectdgw", "alarm")] == [",".join(paths), None]
+    files = rendered("environment", "{{ environment_types_db | map(attribute='content') | join }}", given)
+    assert files == "ups value:GAUGE:0:U\nswitches value:GAUGE:0:U\n"
+    assert "types.db.d" not in written("collectd", "collectd.conf.j2", OWN)
+    assert "types_db" not in written("engines", "amqp2engines.conf.j2", OWN | chain)
+
+
+def test_e2_only_the_program_of_the_gateway_restarts_for_own_types() -> None:
+    def fingerprint(name: str, types: list[dict[str, str]]) -> str:
+        program = {"program": "engine-p", "process": "p", "instance": 1, "engines": [{"name": name}]}
+        told = {"engines_program": program, "environment_fingerprints": {"engines": "f"}, "collectd_types_db": types}
+        return written("engines", "program.conf.j2", OWN | told)
+
+    assert fingerprint("alarm", []) == fingerprint("alarm", OWN_TYPES)
+    assert fingerprint("collectdgw", []) != fingerprint("collectdgw", OWN_TYPES)
