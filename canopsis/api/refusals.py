@@ -23,7 +23,8 @@ _ANSWERS: tuple[tuple[type[BaseException], int, str], ...] = (
     (errors.LimitRequestLine, 414, f"the address is too long; allowed: {HEAD_LIMITS}"),
     (errors.LimitRequestHeaders, 431, f"the header is too large; allowed: {HEAD_LIMITS}"),
     (errors.ExpectationFailed, 417, "the header Expect is not understood; allowed: 100-continue"),
-    (errors.UnsupportedTransferCoding, 501, "the header Transfer-Encoding is not understood; allowed: chunked"),
+    # RFC 9112 would have 501 here. A status of 500 and more says that the fault is ours.
+    (errors.UnsupportedTransferCoding, 400, "the header Transfer-Encoding is not understood; allowed: chunked"),
     (errors.InvalidRequestLine, 400, "the first line is no HTTP; allowed: METHOD ADDRESS HTTP/1.1, ADDRESS in ASCII"),
     (errors.InvalidRequestMethod, 400, "the method is no HTTP; allowed: GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),
     (errors.InvalidHTTPVersion, 400, "the version is not understood; allowed: HTTP/1.0, HTTP/1.1"),

@@ -151,7 +151,7 @@ class TestWorker:
             (errors.LimitRequestHeaders("fields size"), 431),
             (errors.InvalidRequestLine("GET /?authkey=SECRET"), 400),
             (errors.InvalidHeader("X-Canopsis-Authkey SECRET"), 400),
-            (errors.UnsupportedTransferCoding("x"), 501),
+            (errors.UnsupportedTransferCoding("x"), 400),
             (errors.InvalidResponseHeader("x"), 500),
             (ValueError("x"), 500),
         ],
