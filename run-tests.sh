@@ -43,6 +43,8 @@ Variables
   CANOPSIS_TEST_PREFIX   a prefix that already holds the servers
   CANOPSIS_TEST_ENGINE   podman or docker, for the container hosts; CANOPSIS_TEST_IMAGE an image of your own for them
   CANOPSIS_TEST_OUTAGE   how many seconds the outages of the site tests last (10)
+  CANOPSIS_TEST_HOSTILE  how many hostile messages, and as many requests, tests/servers/fuzz sends (3000)
+  CANOPSIS_TEST_SEED     which ones: the same seed brings the same bytes (2015)
 TEXT
 }
 

@@ -57,12 +57,19 @@ def with_headers(body: bytes, *pairs: bytes) -> Raw:
     return Raw(body, {HEADERS: long(b"".join(pairs)), MODE: b"\x02"})
 
 
+def publish_method(channel: int, exchange: str, key: str) -> bytes:
+    """Return the frame of a ``basic.publish``; a lone surrogate in the key is a byte that is not UTF-8."""
+    names = short(exchange.encode()) + short(key.encode("utf-8", "surrogateescape"))
+    payload = struct.pack(">HHH", 60, 40, 0) + names + b"\x01"
+    return struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
+
+
 class HostilePublisher(ConfirmingPublisher):
     """Sends properties as they are."""
 
     def send_raw(self, exchange: str, message: Raw) -> None:
         """Send a message; it is safe only after ``flush``."""
-        method = wire.publish_method(self._number, exchange, message.key)
+        method = publish_method(self._number, exchange, message.key)
         content = wire.publish_content(self._number, self._frame_max, message.encoded(), message.body)
         self._out += (method, content)
         self._out_bytes += len(method) + len(content)

@@ -1,0 +1,17 @@
+"""How many hostile messages and requests are sent, and which ones."""
+
+from __future__ import annotations
+
+import os
+
+TOTAL = int(os.environ.get("CANOPSIS_TEST_HOSTILE", "3000"))
+"""So many of each kind. The default is the share that every run of the tests takes."""
+
+SEED = int(os.environ.get("CANOPSIS_TEST_SEED", "2015"))
+"""The same seed brings the same messages, byte for byte."""
+
+BLOCK = 500
+"""So many are sent before what became of them is looked at."""
+
+TOLD = 5000
+"""After so many it is told how far the run is."""
