@@ -10,8 +10,8 @@ TOTAL = int(os.environ.get("CANOPSIS_TEST_HOSTILE", "3000"))
 SEED = int(os.environ.get("CANOPSIS_TEST_SEED", "2015"))
 """The same seed brings the same messages, byte for byte."""
 
-BLOCK = 500
+BLOCK = max(1, min(500, TOTAL // 12))
 """So many are sent before what became of them is looked at."""
 
-TOLD = 5000
+TOLD = 10 * BLOCK
 """After so many it is told how far the run is."""

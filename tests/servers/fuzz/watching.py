@@ -9,8 +9,11 @@ from statistics import fmean
 
 MIB = 1 << 20
 
-WARM_UP = 0.25
-"""The part of a run in which memory may grow: code is loaded, entities become known, buffers get their size."""
+WARM_UP, WARM = 0.25, 2000
+"""The part of a run in which memory may grow: code is loaded, names become known, buffers get their size.
+
+A quarter, and so many messages, but no more than two thirds.
+"""
 
 FLAT = 1.2
 """How much more memory, on average, a process may have in the second half of what follows than in the first."""
@@ -45,7 +48,7 @@ class Watch:
 
     def growth(self, name: str) -> float:
         """Return by what factor the memory of a process grew between the two halves that follow the warm-up."""
-        begin = self.total * WARM_UP
+        begin = max(self.total * WARM_UP, min(WARM, self.total * 2 / 3))
         middle = (begin + self.total) / 2
         first = [found[name] for done, found in self.samples if begin < done <= middle]
         second = [found[name] for done, found in self.samples if done > middle]
