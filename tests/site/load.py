@@ -14,12 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from local_site import LocalSite, eventually
+from whole_alarm import steps_of
 
 from canopsis.errors import TransportError
 from canopsis.ops import settings
-from canopsis.store import alarm_steps
 from canopsis.store.client import Store
-from canopsis.store.operations import Document
 from canopsis.transport.connection import Connection, connect_for_ever
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.topology import EVENTS
@@ -137,14 +136,7 @@ class Load:
         """Return how many times each event moved the state of an alarm, by event id."""
         moves = ("stateinc", "statedec")
         alarms = db["alarms"].find({"component": self.component}, {"steps": 1, "older": 1})
-        return Counter(step["e"] for alarm in alarms for step in _steps(db, alarm) if step["type"] in moves)
-
-
-def _steps(db: Store, alarm: Document) -> Iterator[Document]:
-    part: Document | None = alarm
-    while part is not None:
-        yield from part["steps"]
-        part = alarm_steps.get(db, part["older"]) if part["older"] else None
+        return Counter(step["e"] for alarm in alarms for step in steps_of(db, alarm) if step["type"] in moves)
 
 
 @contextmanager

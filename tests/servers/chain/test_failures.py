@@ -13,6 +13,7 @@ from chain_processes import one_process_each
 from conftest import Site
 from feeding import Feed, check
 from servers import eventually
+from whole_alarm import steps_of
 
 from canopsis.store import leases
 from canopsis.store.client import opened
@@ -77,7 +78,7 @@ def check_everything(site: Site, load: Load) -> None:
     site.await_count(sent, 90, connector="test")
     eventually(lambda: [said_last(site, number) for number in range(ENTITIES)] == last_of(load), 30)
     for alarm in site.db["alarms"].find():
-        steps = [step for step in alarm["steps"] if step["type"].startswith("state")]
+        steps = [step for step in steps_of(site.db, alarm) if step["type"].startswith("state")]
         counts = [int(step["message"]) for step in steps]
         assert counts == list(range(len(counts))), f"{alarm['entity_id']}: {counts}"
         assert len({step["e"] for step in steps}) == len(steps)

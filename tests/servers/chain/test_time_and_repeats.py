@@ -12,6 +12,7 @@ from chain_processes import with_options
 from conftest import Site
 from feeding import Alerts, Event, Feed, check
 from servers import eventually
+from whole_alarm import steps_of
 
 from canopsis.core.event import normalise
 from canopsis.core.steps import MOST
@@ -154,11 +155,7 @@ class TestLongLived:
         assert len(old["steps"]) <= MOST + 1
         (size,) = site.db["alarms"].aggregate([{"$project": {"size": {"$bsonSize": "$$ROOT"}}}])
         assert size["size"] < 400_000
-        steps, segment = old["steps"][1:], old["older"]
-        while segment:
-            found = alarm_steps.get(site.db, segment)
-            assert found is not None
-            steps, segment = found["steps"] + steps, found["older"]
+        steps = steps_of(site.db, old)
         assert old["steps"][0]["value"] + len(old["steps"]) - 1 == len(steps) == self.CHANGES + 1
         assert [step["e"] for step in steps[1:]] == [f"n{at}" for at in range(self.CHANGES)]
         assert sum(old["steps"][0]["counts"][name] for name in ("stateinc", "statedec", "statusinc")) == len(
