@@ -134,7 +134,7 @@ def _schemas() -> Mapping[str, Document]:
     properties["perf_data"] = {"type": "string", "description": "Performance data as a Nagios plugin writes it."}
     event: Document = {
         "type": "object",
-        "description": "An event; keys that are not listed are kept with it. See docs/events.md.",
+        "description": "An event; keys that are not listed are kept with it. See docs/event-format.md.",
         "properties": properties,
         "required": ["connector", "connector_name", "component"],
         "additionalProperties": True,
