@@ -287,7 +287,9 @@ class RabbitMQ(Server):
 
 @dataclass
 class MongoDB(Server):
-    """A replica set of one member."""
+    """A replica set of one member; ``parameters`` are more of what ``--setParameter`` takes."""
+
+    parameters: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
         data = self.folder / "data"
@@ -300,9 +302,8 @@ class MongoDB(Server):
             "--wiredTigerCacheSizeGB": "0.5",
             "--unixSocketPrefix": str(self.folder),
         }
-        parameters = [
-            f"--setParameter={value}" for value in ("diagnosticDataCollectionEnabled=false", "ttlMonitorSleepSecs=1")
-        ]
+        common = ("diagnosticDataCollectionEnabled=false", "ttlMonitorSleepSecs=1")
+        parameters = [f"--setParameter={value}" for value in (*common, *self.parameters)]
         return [
             str(locate("mongodb", "**/mongod")),
             "--quiet",
