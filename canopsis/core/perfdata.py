@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from canopsis.core.extra import MAX_FLOAT
+from canopsis.core.extra import MAX_FLOAT, whole_noted
 from canopsis.core.fields import MISSING
 from canopsis.core.notes import Notes
 from canopsis.core.text import MAX_NAME, is_name, name_of
@@ -112,6 +112,7 @@ def parse(text: object, notes: Notes) -> list[PerfData]:
     if len(text) > MAX_TEXT:
         notes.add("perf_data", f"{len(text)} characters", f"are too many: the first {MAX_TEXT} are read")
         text = text[:MAX_TEXT].rpartition(" ")[0]
+    text = whole_noted("perf_data", text, notes)
     items: list[PerfData] = []
     at = _after_gap(text, 0)
     while at < len(text):
@@ -357,6 +358,8 @@ def _read_item(raw: dict[str, Any], index: int, notes: Notes) -> list[PerfData]:
 def _mended_item(raw: dict[str, Any], index: int, notes: Notes) -> list[PerfData]:
     """Return what of an item can be read: nothing without its name and its value."""
     metric, value = raw.get("metric"), raw.get("value")
+    if type(metric) is str:
+        metric = whole_noted(f"perf_data_array[{index}].metric", metric, notes)
     name = name_of(metric if type(metric) is str else str(metric) if type(metric) is int else "")
     good: dict[str, Any] = {"metric": name or metric, "value": value}
     try:

@@ -24,6 +24,8 @@ _UNSEEN_KINDS = frozenset({"Cf", "Zs", "Zl", "Zp"})
 
 def whole(text: str) -> str:
     """Return ``text`` with U+FFFD for each half of a surrogate pair; a byte that is not UTF-8 is decoded to one."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

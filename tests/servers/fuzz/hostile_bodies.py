@@ -20,6 +20,9 @@ KIB, MIB = 1 << 10, 1 << 20
 RARE = 1000
 """One body in so many is large."""
 
+_SHARED = 9999
+"""The index of an event that several messages bring: no list has so many."""
+
 SIZES = (64 * KIB, MIB, 3 * MIB, 8 * MIB - 999, 8 * MIB + 1, 12 * MIB + 999, 16 * MIB - 999, 17 * MIB)
 """About the limits of an event's fields, a message, a dead letter and a request."""
 
@@ -73,7 +76,7 @@ class Bodies:
     def _again(self, _rng: Random, number: int) -> Body:
         """Return an event that other messages bring too, byte for byte: it is to count once."""
         shared = number - number % 100
-        return Body("again", json.dumps(self.good_event(shared, 99)).encode(), (mark_of(shared, 99),))
+        return Body("again", json.dumps(self.good_event(shared, _SHARED)).encode(), (mark_of(shared, _SHARED),))
 
     def _list(self, rng: Random, number: int) -> Body:
         """Return good and bad events in one list."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from conftest import Site
 from hostile import HostilePublisher
 from hostile_messages import Message, Messages
-from servers import eventually
-from share import BLOCK, SEED, TOLD, TOTAL
+from share import BLOCK, FIRST, PATIENCE, SEED, TOLD, TOTAL
 from watching import FLAT, Watch
 
 from canopsis.errors import TransportError
+from canopsis.ops import wait
 from canopsis.transport.connection import Connection, connect
 from canopsis.transport.topology import EVENTS
 
@@ -95,10 +95,10 @@ def test_every_message_is_answered_for(site: Site, watch: Watch, progress: Calla
     messages = Messages(SEED)
     watch.sample(0)
     for begin in range(0, TOTAL, BLOCK):
-        block = [messages.make(number) for number in range(begin, min(begin + BLOCK, TOTAL))]
+        block = [messages.make(FIRST + number) for number in range(begin, min(begin + BLOCK, TOTAL))]
         for message in sender.send(block):
             account.add(message)
-        await_outcome(site, account, f"messages {begin} to {begin + BLOCK - 1} of seed {SEED}")
+        await_outcome(site, account, f"messages {FIRST + begin} and {len(block) - 1} more of seed {SEED}")
         watch.sample(begin + len(block))
         if (begin + BLOCK) % TOLD == 0:
             progress(f"amqp: {begin + len(block)} of {TOTAL} messages, {watch.seconds:.0f} s")
@@ -117,8 +117,8 @@ def await_outcome(site: Site, account: Account, which: str) -> None:
         passed = len(site.have(sorted(account.passing - account.good.keys())))
         return account.events - account.repeats + passed - site.stored() - site.letters()
 
-    eventually(lambda: missing() <= 0 or not all(site.pids()), 120)
-    assert missing() == 0, f"{which}: more came of them than was sent"
+    wait.until(lambda: missing() <= 0 or not site.pids(), PATIENCE)
+    assert missing() == 0, f"{which}: so many events are not answered for, or more came of them than was sent"
 
 
 def tell(site: Site, account: Account, sender: Sender, watch: Watch, progress: Callable[[str], None]) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 from conftest import Site
 from hostile_requests import Request, Requests
-from servers import eventually
-from share import BLOCK, SEED, TOLD, TOTAL
+from share import BLOCK, FIRST, PATIENCE, SEED, TOLD, TOTAL
 from watching import FLAT, Watch
 from web import key_of
 from wire_http import Answer, NoAnswerError, ask
+
+from canopsis.ops import wait
 
 CLIENTS = 4
 """Requests at once: fewer than what one user may have, for who has too many hears 503."""
@@ -72,7 +73,7 @@ def test_every_request_is_answered(site: Site, watch: Watch, progress: Callable[
     with ThreadPoolExecutor(CLIENTS) as clients:
         for begin in range(0, TOTAL, BLOCK):
             block = range(begin, min(begin + BLOCK, TOTAL))
-            for request, answer in clients.map(lambda number: answered(site, requests.make(number)), block):
+            for request, answer in clients.map(lambda number: answered(site, requests.make(FIRST + number)), block):
                 account.add(request, answer)
             await_stored(site, account)
             watch.sample(block.stop)
@@ -95,7 +96,10 @@ def answered(site: Site, request: Request) -> tuple[Request, Answer]:
 
 def await_stored(site: Site, account: Account) -> None:
     """Wait until every event that was accepted is stored."""
-    eventually(lambda: site.have(sorted(account.accepted)) == account.accepted, 120)
+    ids = sorted(account.accepted)
+    wait.until(lambda: len(site.have(ids)) == len(ids) or not site.pids(), PATIENCE)
+    missing = account.accepted - site.have(ids)
+    assert not missing, f"accepted, and not stored: {sorted(missing)[:10]}"
     account.stored += len(account.accepted)
     account.accepted.clear()
 

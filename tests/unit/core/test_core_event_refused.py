@@ -378,3 +378,22 @@ def test_a_batch_of_anything_is_decoded_or_refused(value: Any) -> None:
         assert error.field
     else:
         assert found == []
+
+
+_MARKS = st.sampled_from([*"a1 ='\";,:.@~%U[]", "\u00a0", "\x85", "\udcff", "\ud800", "\u200b", "é"])
+
+
+@given(st.lists(_MARKS, max_size=30).map("".join))
+def test_c1_bytes_that_are_not_utf8_in_measured_values_lose_no_check(text: str) -> None:
+    listed = [{"metric": "m" + text[:9], "value": 1, "unit": text[:4], "warn": text[:3], "type": text[:2]}]
+    checked(normalise(raw_check() | {"perf_data": "x=1" + text, "perf_data_array": listed}, NOW))
+
+
+def test_c1_a_byte_that_is_not_utf8_in_a_unit_is_replaced() -> None:
+    event = normalise(raw_check() | {"perf_data": "'time tak\udcb3n'=0.2s\udcb8;1 b=5\udcff"}, NOW)
+    assert [(item.metric, item.unit) for item in event.perf_data_array] == [
+        ("time tak\ufffdn", "s\ufffd"),
+        ("b", "\ufffd"),
+    ]
+    assert [warning.partition(":")[0] for warning in event.warnings] == ["perf_data"]
+    assert decode_batch(b"[" + msgspec.json.encode(event) + b"]") == [event]
