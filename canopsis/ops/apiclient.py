@@ -104,7 +104,8 @@ class Api:
             try:
                 self._connected(url).close()
             except SiteError as error:
-                found[url] = str(error)
+                # What to do is the same for all of them, and said by who asks.
+                found[url] = str(error).removesuffix(f"; {_NEXT}")
         return found
 
     def _new_connection(self, url: str) -> http.client.HTTPConnection:

@@ -131,6 +131,13 @@ def test_g4_who_got_a_request_and_said_nothing_may_have_done_it() -> None:
     assert asked == []
 
 
+def test_a6_those_that_take_no_connection_are_named() -> None:
+    with serving(lambda request: reply(request, 200, b"{}")) as port:
+        api = Api(ClientSettings(("http://127.0.0.1:1", f"http://127.0.0.1:{port}"), "key"))
+        assert api.call("GET", "/").status == 200
+        assert api.silent() == {"http://127.0.0.1:1": "no API at http://127.0.0.1:1 (Connection refused)"}
+
+
 def test_a_name_that_is_none() -> None:
     api = Api(ClientSettings(("http://no.invalid:80",), "key"))
     with pytest.raises(SiteError, match=r"no API at http://no\.invalid:80"):
