@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ from canopsis.ops import daemon, processes
 from canopsis.ops.prefix import Prefix
 from canopsis.transport.connection import connect
 from canopsis.transport.publisher import ConfirmingPublisher
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +148,49 @@ def test_a_killed_supervisord_is_recovered_without_a_second_copy(full_site: Site
     eventually(lambda: full_site.alarms_of("web6"), 60)
 
 
-def test_a_wrong_key_names_its_file(full_site: Site) -> None:
-    path = full_site.host.prefix.etc("client.conf")
+@contextmanager
+def key_of_commands(site: Site, key: str) -> Iterator[Path]:
+    """Have another key in client.conf for a while; give that file."""
+    path = site.host.prefix.etc("client.conf")
     good = path.read_text()
-    path.write_text(good.replace(KEY, "another-key-that-is-long"))
+    path.write_text(good.replace(KEY, key))
     try:
-        done = full_site.host.command("main", "alarms")
+        yield path
     finally:
         path.write_text(good)
+
+
+def have_user(site: Site, **wanted: str) -> dict[str, object]:
+    """Have a user as the roles do; return what the module says."""
+    words = ["ansible", "localhost", "-c", "local", "-m", "canopsis_user"]
+    words += ["-e", f"ansible_python_interpreter={sys.executable}"]
+    words += ["-a", json.dumps({"prefix": str(site.host.prefix.path), **wanted})]
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, object] = json.loads(done.stdout[done.stdout.index("{") :])
+    return found
+
+
+def test_g4_who_has_the_key_of_a_brokers_host_is_an_operator(full_site: Site) -> None:
+    key = 64 * "f"
+    wanted = {"name": "commands", "role": "operator", "authkey": key}
+    assert [have_user(full_site, **wanted)["changed"] for _ in range(2)] == [True, False]
+    (letter, *_) = full_site.json("main", "dead-letters", "list")
+    with key_of_commands(full_site, key):
+        full_site.run("send_event", "--component", "web7", "--state", "2")
+        eventually(lambda: full_site.alarms_of("web7"))
+        assert full_site.run("main", "status").endswith("all is well\n")
+        done = full_site.host.command("main", "dead-letters", "replay", letter["_id"])
+    assert done.returncode == 1
+    assert "admin" in done.stdout + done.stderr
+    users = {user["name"]: user for user in full_site.json("main", "user", "list")}
+    assert (users["commands"]["role"], users["commands"]["password"]) == ("operator", False)
+
+
+def test_a_wrong_key_names_its_file(full_site: Site) -> None:
+    with key_of_commands(full_site, "another-key-that-is-long") as path:
+        done = full_site.host.command("main", "alarms")
     assert done.returncode == 1
     assert f"http://{HOST}:{full_site.web_port} refuses the authkey in {path}" in done.stderr
 
@@ -161,7 +201,7 @@ def test_a_stopped_web_server_is_told(full_site: Site) -> None:
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
     assert "see: service webserver status" in done.stderr
-    told = full_site.json("main", "status", fine=(1,))
+    told = full_site.json("main", "status", fine=(3,))
     assert any("do: service webserver start" in problem for problem in told["problems"])
     full_site.run("service", "webserver", "start")
     assert full_site.alarms() is not None
