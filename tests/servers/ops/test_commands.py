@@ -24,6 +24,13 @@ from canopsis.transport.connection import connect
 from canopsis.transport.publisher import ConfirmingPublisher
 
 ROOT = Path(__file__).resolve().parents[3]
+_MODULE = """
+import json, sys
+import canopsis_user
+from ansible.module_utils.testing import patch_module_args
+with patch_module_args(json.loads(sys.argv[1])):
+    canopsis_user.main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +146,7 @@ def test_a_killed_engine_comes_back(full_site: Site) -> None:
 def test_a_killed_supervisord_is_recovered_without_a_second_copy(full_site: Site) -> None:
     full_site.host.kill_supervisord()
     told = full_site.json("main", "status", fine=(1,))
-    assert any("is ORPHAN" in problem for problem in told["problems"])
+    assert any("ORPHAN" in problem and "do: hypcontrol start" in problem for problem in told["problems"])
     full_site.run("hypcontrol", "start")
     cleaner = full_site.host.pids()["engine-cleaner"]
     assert len(cleaner) == 1
@@ -162,13 +169,11 @@ def key_of_commands(site: Site, key: str) -> Iterator[Path]:
 
 def have_user(site: Site, **wanted: str) -> dict[str, object]:
     """Have a user as the roles do; return what the module says."""
-    words = ["ansible", "localhost", "-c", "local", "-m", "canopsis_user"]
-    words += ["-e", f"ansible_python_interpreter={sys.executable}"]
-    words += ["-a", json.dumps({"prefix": str(site.host.prefix.path), **wanted})]
-    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", _MODULE, json.dumps({"prefix": str(site.host.prefix.path), **wanted})]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins/modules'}"}
     done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, object] = json.loads(done.stdout[done.stdout.index("{") :])
+    found: dict[str, object] = json.loads(done.stdout)
     return found
 
 
