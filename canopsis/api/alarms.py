@@ -12,6 +12,7 @@ from canopsis.api.body import Text, object_of, read_texts
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.listing import query_of
 from canopsis.api.responses import one, page_of, part_of
+from canopsis.core.fields import EVENT_ID, EVENT_IDS
 from canopsis.errors import RequestError
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.operations import Document
@@ -36,16 +37,18 @@ SORTABLE = (
 _WHICH = {"open": True, "resolved": False, "all": None}
 _ID = {"alarm_id": "Id of the alarm."}
 
+_OWN_ID = (EVENT_ID.pattern, EVENT_IDS)
 _ACTION_FIELDS = {
     "message": Text("Why; shown with the alarm.", ""),
     "author": Text("Who does it; by default the user of the request.", "", limit=128),
+    "event_id": Text("Id of the event; with the one of an answer 503 it counts once.", "", 64, *_OWN_ID),
 }
 _COMMENT_FIELDS = _ACTION_FIELDS | {"message": Text("The comment.")}
 _ACTION_ANSWERS = {
     202: "The broker has the event; `data` has its `event_id`.",
     404: "There is no such alarm.",
     409: "The action makes no sense for the alarm as it is now.",
-    503: "The broker or the database does not answer.",
+    503: "The database does not answer, or the broker does not confirm: send it again, with the `event_id` of `data`.",
 }
 
 
@@ -118,7 +121,7 @@ def _action(name: str, summary: str, fields: Mapping[str, Text], objection: Call
         why = "it is resolved" if not alarm["open"] else objection(alarm)
         if why:
             raise RequestError(409, f"{name} makes no sense for alarm {alarm['_id']}: {why}")
-        event = _event(name, alarm, given["author"] or call.user, given["message"], call.backend.now())
+        event = _event(name, alarm, given | {"author": given["author"] or call.user}, call.backend.now())
         taken = intake.publish([event], call.backend)
         return one({"alarm_id": alarm["_id"], "event_id": taken[0].event_id, "status": "accepted"}, status=202)
 
@@ -170,7 +173,7 @@ def _find(call: Call) -> Document:
     return found
 
 
-def _event(name: str, alarm: Document, author: str, message: str, now: float) -> dict[str, Any]:
+def _event(name: str, alarm: Document, given: Mapping[str, str], now: float) -> dict[str, Any]:
     event = {
         "connector": CONNECTOR,
         "connector_name": CONNECTOR_NAME,
@@ -178,7 +181,8 @@ def _event(name: str, alarm: Document, author: str, message: str, now: float) ->
         "source_type": alarm["source_type"],
         "component": alarm["component"],
         "timestamp": now,
-        "author": author,
-        "output": message,
+        "author": given["author"],
+        "output": given["message"],
+        "event_id": given["event_id"],
     }
     return event | ({"resource": alarm["resource"]} if alarm.get("resource") else {})

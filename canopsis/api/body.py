@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -53,24 +54,32 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A field of a small object: a text. ``default`` None means that it must be given."""
+    """A field of a small object: a text. ``default`` None means that it must be given.
+
+    ``pattern`` is what it must be unless it is empty; ``allowed`` says it in words.
+    """
 
     description: str
     default: str | None = None
     limit: int = MAX_TEXT
+    pattern: str = ""
+    allowed: str = ""
 
 
 def object_of(fields: Mapping[str, Text], optional: bool = False) -> Body:
     """Return the body that is an object of texts."""
-    properties = {
-        name: {"type": "string", "description": each.description, "maxLength": each.limit}
-        for name, each in fields.items()
-    }
+    properties = {name: _schema(each) for name, each in fields.items()}
     required = [name for name, each in fields.items() if each.default is None]
     schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
     # A character may be written as two escapes of six bytes each.
     limit = sum(12 * each.limit + len(name) + 16 for name, each in fields.items())
     return Body(schema | ({"required": required} if required else {}), optional=optional, limit=limit)
+
+
+def _schema(text: Text) -> dict[str, object]:
+    schema = {"type": "string", "description": text.description, "maxLength": text.limit}
+    # In a schema no text has a NUL, and one that may be left out may also be empty.
+    return schema | {"pattern": f"^({text.pattern})?$" if text.pattern else "^[^\\u0000]*$"}
 
 
 @dataclass(slots=True)
@@ -181,6 +190,8 @@ def _text(name: str, expected: Text, found: Mapping[str, object]) -> str:
         raise InputError(name, None, f"a text of 1 to {expected.limit} characters")
     if not isinstance(value, str) or "\0" in value or len(value) > expected.limit:
         raise InputError(name, value, f"a text of at most {expected.limit} characters without NUL")
+    if value and expected.pattern and not re.fullmatch(expected.pattern, value):
+        raise InputError(name, value, expected.allowed)
     return value
 
 

@@ -71,7 +71,7 @@ def show(call: Call) -> Response:
     | {
         202: "The broker has the message.",
         409: "Only a part of its body was kept, or it is no event.",
-        503: "The broker or the database does not answer.",
+        503: "The database does not answer, or the broker does not confirm: replay it again, it counts once.",
     },
 )
 def replay(call: Call) -> Response:
@@ -126,7 +126,8 @@ def message_of(letter: Document, mended: bytes = b"") -> Message:
         key if _is_short(key) else "",
         mended or bytes(letter["body"]),
         _short(letter.get("content_type")) or "application/octet-stream",
-        _short(letter.get("message_id")),
+        # One of the letter and of how often it was replayed: sent again after a doubtful answer it counts once.
+        _short(letter.get("message_id")) or f"{letter['_id']}.{letter.get('replays', 0)}",
         _headers(letter.get("headers") or {}),
     )
 

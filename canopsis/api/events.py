@@ -36,7 +36,7 @@ _ANSWERS = {
     400: "All events are refused, or some and `atomic` is true; nothing is published, `errors` lists the refused ones.",
     413: "The body is longer than 16 MiB.",
     415: "The body is not of a type that is taken.",
-    503: "The broker did not confirm: send the same events again.",
+    503: "The broker did not confirm: what became of the events is not known; `data` has their ids to send them again.",
 }
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from canopsis.api.ports import Backend, Message
-from canopsis.api.problems import members_of
+from canopsis.api.problems import members_of, unconfirmed
 from canopsis.core import body
 from canopsis.core.event import AnyEvent, Resolve, elements_of, normalise, routing_key
-from canopsis.errors import InputError, InvalidEvent, RequestError
+from canopsis.errors import InputError, InvalidEvent, RequestError, TransportError
 from canopsis.transport.codec import pack
 from canopsis.transport.topology import EVENTS
 
@@ -60,7 +60,8 @@ def take(found: object, backend: Backend, wish: Wish = _PLAIN) -> Examined:
     """Publish the events in ``found`` (an object, or a list of them); return when the broker has them.
 
     Raises InvalidEvent for what is not a list of events, RequestError (400) when all are refused, or
-    some and all or nothing is wished for, TransportError. Nothing is published then.
+    some and all or nothing is wished for: nothing is published then. Raises RequestError (503) when the
+    broker does not confirm: whether it has the events is not known, and the answer names their ids.
     """
     raws = elements_of(found)
     if len(raws) > MAX_EVENTS:
@@ -68,7 +69,10 @@ def take(found: object, backend: Backend, wish: Wish = _PLAIN) -> Examined:
     examined = examine(raws, backend, wish)
     if examined.refused and (wish.atomic or not examined.taken):
         raise _refusal(examined)
-    backend.broker.publish(list(messages(examined.taken)))
+    try:
+        backend.broker.publish(list(messages(examined.taken)))
+    except TransportError as error:
+        raise unconfirmed(error, list(map(_doubtful, examined.results))) from error
     return examined
 
 
@@ -105,6 +109,10 @@ def _is_new(found: Taken, raw: dict[str, Any], ids: dict[str, dict[str, Any]]) -
 def _accepted(index: int, found: Taken) -> dict[str, object]:
     result: dict[str, object] = {"index": index, "event_id": found.event_id, "status": "accepted"}
     return result | {"warnings": found.event.warnings} if found.event.warnings else result
+
+
+def _doubtful(result: Mapping[str, object]) -> Mapping[str, object]:
+    return result if result["status"] == "refused" else {**result, "status": "unknown"}
 
 
 def _refused(index: int, error: InputError, whole: bool) -> dict[str, object]:

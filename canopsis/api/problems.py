@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -88,9 +88,20 @@ def _on_request(error: RequestError) -> Response:
     return problem(error.status, error.detail, error.members, error.headers)
 
 
+def unconfirmed(error: TransportError, results: Sequence[Mapping[str, object]]) -> RequestError:
+    """Return the answer for events that the broker did not confirm: ``results`` say of each under which id it went."""
+    _note("broker", error)
+    detail = (
+        "the broker does not confirm now: whether the events count is not known; "
+        "send them again, each with the event_id that data names, then each counts once"
+    )
+    members = {"server": "rabbitmq-server", "data": results}
+    return RequestError(503, detail, members, {"Retry-After": RETRY_AFTER})
+
+
 def _on_transport(error: TransportError) -> Response:
     _note("broker", error)
-    detail = "the broker does not take messages now: nothing is accepted, send the request again"
+    detail = "the broker does not confirm now: whether the request was done is not known; send it again"
     return problem(503, detail, {"server": "rabbitmq-server"}, {"Retry-After": RETRY_AFTER})
 
 

@@ -32,7 +32,8 @@ EARLIEST = 946684800
 AHEAD = 60.0
 """Seconds that the clock of a source may be ahead without a word."""
 
-_EVENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+EVENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+EVENT_IDS = "1 to 64 letters, digits or any of _ . : -"
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _TIMES = "seconds since the epoch (UTC), from 2000-01-01 to now"
 _STATES = "0 (OK), 1 (warning), 2 (critical) or 3 (unknown)"
@@ -132,11 +133,11 @@ def _label(field: str, value: object, notes: Notes) -> str:
 
 def event_id(value: object, notes: Notes) -> str:
     """Return the client's own id of an event; an empty one is none, and so is one of another form."""
-    if type(value) is str and (value == "" or _EVENT_ID.fullmatch(value)):
+    if type(value) is str and (value == "" or EVENT_ID.fullmatch(value)):
         return value
     if type(value) is int and 0 <= value < 1 << 63:
         return _as_text("event_id", value, notes)
-    notes.add("event_id", value, "is replaced by a new one", "1 to 64 letters, digits or any of _ . : -")
+    notes.add("event_id", value, "is replaced by a new one", EVENT_IDS)
     return ""
 
 

@@ -83,8 +83,16 @@ class Sender:
             if answer.status != http.client.SERVICE_UNAVAILABLE:
                 return answer
             if time.monotonic() + pause > deadline:
-                raise SiteError(f"nothing was accepted: {answer.problem()}; see: canopsis status")
+                raise SiteError(_unconfirmed(events, answer))
             threading.Event().wait(pause)
+
+
+def _unconfirmed(events: Sequence[Event], answer: Answer) -> str:
+    others = f" and {len(events) - 1} more" if len(events) > 1 else ""
+    return (
+        f"event {events[0]['event_id']}{others} may count or not: {answer.problem()}; "
+        "sent again with the same event_id it counts once; see: canopsis status"
+    )
 
 
 def _encoded(events: Sequence[Event]) -> bytes:

@@ -110,6 +110,32 @@ def test_the_broker_says_nothing(web: Web, tap: Tap, broker_away: RabbitMQ) -> N
     assert "after" in {each["event_id"] for each in tap.events()}
 
 
+def test_a4_what_a_frozen_broker_got_has_the_ids_of_the_answers(web: Web, tap: Tap, broker_away: RabbitMQ) -> None:
+    unnamed = [{name: value for name, value in event("").items() if name != "event_id"} for _ in range(2)]
+    with broker_away.frozen():
+        answers = busy(lambda _: web.post(EVENTS, unnamed), 16)
+    told: list[str] = []
+    for answer in answers:
+        assert_away(answer, "rabbitmq-server")
+        assert "is not known" in answer.json["detail"]
+        assert [(each["index"], each["status"]) for each in answer.json["data"]] == [(0, "unknown"), (1, "unknown")]
+        told += [each["event_id"] for each in answer.json["data"]]
+    assert len(set(told)) == 32
+    eventually(lambda: web.post(EVENTS, event("after")).status == 202)
+    found: set[str] = set()
+
+    def came() -> bool:
+        found.update(each["event_id"] for each in tap.events())
+        return bool(found & set(told))
+
+    # The broker takes what lay in the connections: some of what was not confirmed counts all the same.
+    eventually(came)
+    assert found - {"after"} <= set(told)
+    again = [event(event_id) for event_id in told]
+    assert web.post(EVENTS, again).status == 202
+    assert {each["event_id"] for each in tap.events()} == set(told)
+
+
 def test_the_broker_has_no_memory_left(web: Web, tap: Tap, broker_away: RabbitMQ) -> None:
     assert web.post(EVENTS, event("before")).status == 202
     broker_away.ctl("set_vm_memory_high_watermark", "absolute", "1MB")

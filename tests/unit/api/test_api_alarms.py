@@ -183,6 +183,7 @@ def test_an_action_on_an_unknown_alarm_is_a_404(api: Api, name: str) -> None:
         ({"message": "x" * 4097}, "message"),
         ({"author": "x" * 129}, "author"),
         ({"message": None}, "message"),
+        ({"event_id": "a b"}, "event_id"),
         ({"mesage": "typo"}, "mesage"),
         ([], "body"),
         ("text", "body"),
@@ -200,10 +201,15 @@ def test_a_broken_body_of_an_action_is_named(api: Api) -> None:
     assert (answer.status_code, answer.json["field"]) == (400, "body")
 
 
-def test_no_broker_no_action(api: Api) -> None:
+def test_a4_an_action_that_is_not_confirmed_can_be_sent_again_under_its_id(api: Api) -> None:
     api.database.documents["a1"] = alarm()
     api.broker.away = "gone"
-    assert api.post("/api/v1/alarms/a1/ack", role="operator").status_code == 503
+    answer = api.post("/api/v1/alarms/a1/comment", {"message": "once"}, "operator")
+    assert (answer.status_code, answer.json["data"][0]["event_id"]) == (503, "id0")
+    api.broker.away = ""
+    again = api.post("/api/v1/alarms/a1/comment", {"message": "once", "event_id": "id0"}, "operator")
+    assert again.json["data"] == [{"alarm_id": "a1", "event_id": "id0", "status": "accepted"}]
+    assert [each["event_id"] for each in api.broker.events] == ["id0"]
 
 
 STEPS = [

@@ -223,14 +223,15 @@ def test_too_many_events_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) 
     assert api.post(EVENTS, [event()] * 3, "operator").status_code == 202
 
 
-def test_a_broker_that_does_not_confirm_is_a_503_that_claims_nothing(api: Api) -> None:
+def test_a4_a_broker_that_does_not_confirm_is_a_503_that_claims_nothing(api: Api) -> None:
     api.broker.away = "no confirm"
-    answer = api.post(EVENTS, event(), "operator")
+    answer = api.post(EVENTS, [event(), event(event_id="own"), event(state=7)], "operator")
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json["server"] == "rabbitmq-server"
-    assert "nothing is accepted" in answer.json["detail"]
-    assert "data" not in answer.json
+    assert "is not known" in answer.json["detail"]
+    told = [(each["index"], each.get("event_id"), each["status"]) for each in answer.json["data"]]
+    assert told == [(0, "id0", "unknown"), (1, "own", "unknown"), (2, None, "refused")]
 
 
 @pytest.mark.parametrize(

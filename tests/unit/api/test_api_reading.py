@@ -273,7 +273,11 @@ class TestDeadLetters:
         }
         assert api.post("/api/v1/dead-letters/d1/replay").status_code == 202
         [message] = api.broker.published
-        assert (message.content_type, message.message_id, message.routing_key) == ("application/octet-stream", "", "")
+        assert (message.content_type, message.message_id, message.routing_key) == (
+            "application/octet-stream",
+            "d1.0",
+            "",
+        )
         assert message.headers == {"good": "é"}
 
     def test_a5_an_alert_is_no_event(self, api: Api) -> None:
@@ -311,6 +315,13 @@ class TestDeadLetters:
         api.database.documents["d1"] = LETTER | {"message_id": "m-1"}
         api.post("/api/v1/dead-letters/d1/replay")
         assert api.broker.published[0].message_id == "m-1"
+
+    def test_a4_a_letter_that_is_replayed_after_a_doubtful_answer_is_the_same_message(self, api: Api) -> None:
+        api.database.documents["d1"] = LETTER | {"message_id": ""}
+        for replays in (None, None, 1):
+            api.database.documents["d1"] |= {"replays": replays} if replays else {}
+            api.post("/api/v1/dead-letters/d1/replay")
+        assert [message.message_id for message in api.broker.published] == ["d1.0", "d1.0", "d1.1"]
 
     def test_a_letter_that_was_cut_cannot_be_replayed(self, api: Api) -> None:
         api.database.documents["d1"] = LETTER | {"cut_from_bytes": 20_000_000}
