@@ -96,3 +96,17 @@ def shorten(value: object, limit: int = 80) -> str:
     """Return ``repr(value)`` cut to ``limit`` characters, fit for an error text."""
     text = _Brief(limit).repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def bounded(text: str, limit: int = 500) -> str:
+    """Return ``text``; of a long one the beginning and the end, ``limit`` characters in all."""
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    left_out = f" … ({len(text)} characters) … "
+    return text[: limit - end - len(left_out)] + left_out + text[-end:]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what kind of error it is, and why, in at most 500 characters."""
+    return bounded(f"{type(error).__name__}: {error}")

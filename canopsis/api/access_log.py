@@ -6,35 +6,46 @@ import logging
 import re
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote_plus
 
 from gunicorn.glogging import Logger
 
 from canopsis.api.auth.authkey import PARAMETER
+from canopsis.errors import bounded
 
 HIDDEN = "***"
-_PARAMETER = re.compile(r"(^|[?&;])([^=&;?\s\"]+)=([^&;\s\"#]*)")
+LONGEST = 16_384
+"""Characters of a line with its traceback."""
+
+_SECRETS = (PARAMETER, "password")
+
+
+def _encoded(word: str) -> str:
+    """Return a pattern of ``word`` in which any letter may be percent-encoded, more than once too."""
+    return "".join(f"(?:{letter}|%(?:25)*(?:{ord(letter):02x}|{ord(letter.upper()):02x}))" for letter in word)
+
+
+_NAMED = re.compile(
+    rf"((?:{'|'.join(map(_encoded, _SECRETS))})[\"']*\s*(?:[=:]|%(?:25)*3[ad])[\s\"']*)[^&;\s\"'#]*", re.IGNORECASE
+)
+"""A secret after its name, wherever that stands: a sender's ``?`` or ``&`` may be a wrong one."""
+
 _HEADER = re.compile(r"((?:x[-_]canopsis[-_]authkey|authorization|cookie)[\"']*\s*[:=,]?\s*)[^\r\n\"']+", re.IGNORECASE)
+_USER = re.compile(r"(//)[^/?#\s@]+@")
 _PLACES = ("r", "q", "f", "U")
 """gunicorn's names of the request line, the query, the referrer and the path."""
 
 
 def hide_keys(text: str) -> str:
-    """Return ``text`` (a URL, a query, a request line) without the value of ``authkey``, however it is encoded."""
-
-    def hide(found: re.Match[str]) -> str:
-        is_key = unquote_plus(found[2]).strip().lower() == PARAMETER
-        return f"{found[1]}{found[2]}={HIDDEN}" if is_key else found[0]
-
-    return _PARAMETER.sub(hide, text)
+    """Return ``text`` (a URL, a query, a request line) without keys and passwords, however they are encoded."""
+    return _USER.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1{HIDDEN}", text))
 
 
 class Masking(logging.Formatter):
-    """A formatter whose lines hold no key, tracebacks included."""
+    """A formatter whose lines hold no key, tracebacks included, and are not too long."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return hide_keys(_HEADER.sub(rf"\1{HIDDEN}", super().format(record)))
+        return hide_keys(_HEADER.sub(rf"\1{HIDDEN}", bounded(super().format(record), LONGEST)))
 
 
 class AccessLogger(Logger):  # type: ignore[misc]

@@ -8,8 +8,21 @@ import uuid
 from http import HTTPStatus
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
 
-from canopsis.api import account, alarms, dead_letters, endpoints, entities, events, health, metrics, openapi, status
+from canopsis.api import (
+    account,
+    alarms,
+    dead_letters,
+    endpoints,
+    entities,
+    events,
+    health,
+    index,
+    metrics,
+    openapi,
+    status,
+)
 from canopsis.api.body import drain
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.database import MongoDatabase
@@ -20,6 +33,8 @@ from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
 RESOURCES = (
+    index.root,
+    index.resource,
     health.resource,
     account.resource,
     events.resource,
@@ -55,6 +70,7 @@ def build(web: WebSettings, backend: Backend) -> Flask:
     # A metric may be called "/": two slashes in a path are two slashes.
     app.url_map.merge_slashes = False
     install(app)
+    app.register_error_handler(NotFound, index.missing)
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
     declared = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]

@@ -17,7 +17,7 @@ from canopsis.api.responses import one, page_of
 from canopsis.errors import RequestError
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.operations import Document
-from canopsis.transport.topology import ALERTS, COLLECTD, DEAD, EVENTS
+from canopsis.transport.topology import ALERTS, DEAD, DOORS, EVENTS
 
 resource = Resource("dead_letters", service="dead_letters")
 
@@ -122,7 +122,7 @@ def message_of(letter: Document, mended: bytes = b"") -> Message:
         raise RequestError(409, "it was an alert, not an event: the alarm shows what it said; discard the letter")
     return Message(
         # What was on its way between two engines goes through the door again: its event id is in it.
-        exchange if exchange == COLLECTD else EVENTS,
+        exchange if exchange in DOORS else EVENTS,
         key if _is_short(key) else "",
         mended or bytes(letter["body"]),
         _short(letter.get("content_type")) or "application/octet-stream",

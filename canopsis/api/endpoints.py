@@ -71,8 +71,8 @@ class Endpoint:
     """One call. ``role`` None is open to anybody; ``service`` is its name in ``[webservices]``.
 
     ``light`` needs no slot of work: it is answered however busy we are.
-    ``answers`` are the statuses beside those that every call of its kind may have; ``shown`` is
-    the path as it is documented, where it differs from the route.
+    ``answers`` are the statuses beside those that every call of its kind may have, ``answer`` the name of the schema
+    of what went well; ``shown`` is the path as it is documented, where it differs from the route.
     """
 
     method: str
@@ -86,7 +86,13 @@ class Endpoint:
     segments: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     answers: Mapping[int, str] = field(default_factory=dict)
+    answer: str = "Envelope"
     shown: str = ""
+
+    @property
+    def shown_path(self) -> str:
+        """The path as OpenAPI writes it."""
+        return self.shown or self.path.replace("<", "{").replace(">", "}")
 
 
 class Resource:

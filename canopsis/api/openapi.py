@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 from flask import Response
@@ -14,19 +13,15 @@ from canopsis.api.body import Body
 from canopsis.api.endpoints import Call, Endpoint, Resource, current_site
 from canopsis.api.parameters import Parameter
 from canopsis.api.problems import MEDIA_TYPE
-from canopsis.core.event import Check
-from canopsis.core.fields import SCALES
+from canopsis.api.refusals import HEAD_LIMITS
+from canopsis.api.schemas import REF, Schema, components
 
 resource = Resource("openapi")
 
-Document = dict[str, Any]
-
-_REF = "#/components/schemas/{name}"
-_COMPUTED = ("entity_id", "extra", "warnings", "sent_timestamp")
-_EVENT_TYPES = ("check", "log", "perf", "ack", "ackremove", "cancel", "uncancel", "comment")
+Document = Schema
 
 
-@resource.get("/openapi.json", "Show this document.")
+@resource.get("/openapi.json", "Show this document.", answer="")
 def openapi(_call: Call) -> Response:
     """Return the document."""
     return Response(msgspec.json.encode(document(current_site().endpoints)), content_type="application/json")
@@ -36,18 +31,13 @@ def document(endpoints: Sequence[Endpoint]) -> Document:
     """Return the OpenAPI document of ``endpoints``."""
     paths: dict[str, Document] = {}
     for endpoint in endpoints:
-        paths.setdefault(path_of(endpoint), {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.shown_path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Canopsis", "version": __version__, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": _schemas(), "securitySchemes": _security()},
+        "components": {"schemas": components(), "securitySchemes": _security()},
     }
-
-
-def path_of(endpoint: Endpoint) -> str:
-    """Return the path of an endpoint as OpenAPI writes it."""
-    return endpoint.shown or endpoint.path.replace("<", "{").replace(">", "}")
 
 
 def _operation(endpoint: Endpoint) -> Document:
@@ -72,7 +62,13 @@ def _tag(endpoint: Endpoint) -> str:
 
 def _segments(endpoint: Endpoint) -> list[Document]:
     return [
-        {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": text,
+            "schema": {"type": "string", "minLength": 1},
+        }
         for name, text in endpoint.segments.items()
     ]
 
@@ -101,18 +97,35 @@ def _responses(endpoint: Endpoint) -> Document:
     answers = dict(endpoint.answers)
     if not any(status < 300 for status in answers):
         answers[200] = "Done."
-    answers.setdefault(400, "Something in the request is wrong; `field`, `value` and `allowed` say what.")
+    for status, text in _common(endpoint):
+        answers.setdefault(status, text)
+    return {str(status): _response(endpoint, status, text) for status, text in sorted(answers.items())}
+
+
+def _common(endpoint: Endpoint) -> Iterator[tuple[int, str]]:
+    """Yield what every call of the kind of ``endpoint`` may answer."""
+    yield 400, "Something in the request is wrong; `field`, `value` and `allowed` say what."
+    yield 414, f"The address is too long. Allowed: {HEAD_LIMITS}."
+    yield 431, f"The header is too large. Allowed: {HEAD_LIMITS}."
+    yield 500, "A bug of Canopsis; the log file of the web server has the details."
+    if endpoint.body:
+        yield 408, "The body did not come in time."
+        yield 413, f"The body is longer than {endpoint.body.limit} bytes, or has too many values."
+        yield 415, "The body is not of a type that is taken."
+    if not endpoint.light:
+        yield 503, "Too many requests at once, or a server does not answer; try again after `Retry-After` seconds."
+    if endpoint.service:
+        yield 404, "The web service is turned off."
     if endpoint.role:
-        answers.setdefault(401, "Nobody, or not known.")
-        answers.setdefault(403, f"The role {endpoint.role} is needed.")
-        answers.setdefault(503, "The database does not answer; try again after `Retry-After` seconds.")
-    return {str(status): _response(status, text) for status, text in sorted(answers.items())}
+        yield 401, "Nobody, or not known."
+        yield 403, f"The role {endpoint.role} is needed, or a write with a cookie lacks its proof."
 
 
-def _response(status: int, text: str) -> Document:
+def _response(endpoint: Endpoint, status: int, text: str) -> Document:
     good = status < HTTPStatus.BAD_REQUEST
-    media, name = ("application/json", "Envelope") if good else (MEDIA_TYPE, "Problem")
-    return {"description": text, "content": {media: {"schema": {"$ref": _REF.format(name=name)}}}}
+    media, name = ("application/json", endpoint.answer) if good else (MEDIA_TYPE, "Problem")
+    schema = {"$ref": REF.format(name=name)} if name else {"type": "object"}
+    return {"description": text, "content": {media: {"schema": schema}}}
 
 
 def _security() -> Document:
@@ -122,51 +135,3 @@ def _security() -> Document:
         "bearer": {"type": "http", "scheme": "bearer"},
         "session": {"type": "apiKey", "in": "cookie", "name": "canopsis_session"},
     }
-
-
-def _schemas() -> Mapping[str, Document]:
-    _, components = msgspec.json.schema_components((Check,), ref_template=_REF)
-    properties = {
-        name: schema for name, schema in components.pop("Check")["properties"].items() if name not in _COMPUTED
-    }
-    properties["event_type"] = {"enum": list(_EVENT_TYPES), "default": "check"}
-    properties["state_scale"] = {"type": "string", "description": f"What the states 0 to 3 mean: {SCALES}."}
-    properties["perf_data"] = {"type": "string", "description": "Performance data as a Nagios plugin writes it."}
-    event: Document = {
-        "type": "object",
-        "description": "An event; keys that are not listed are kept with it. See docs/event-format.md.",
-        "properties": properties,
-        "required": ["connector", "connector_name", "component"],
-        "additionalProperties": True,
-    }
-    return {**components, "Event": event, "Envelope": _ENVELOPE, "Problem": _PROBLEM}
-
-
-_ENVELOPE: Document = {
-    "type": "object",
-    "properties": {
-        "total": {"type": "integer", "description": "How many there are in all; `data` may be a part of them."},
-        "success": {"type": "boolean", "description": "False only in a 207: some of the events are refused."},
-        "accepted": {"type": "integer", "description": "Only in a 207: how many events are published."},
-        "refused": {"type": "integer", "description": "Only in a 207: how many events are refused."},
-        "exact": {"const": False, "description": "Only where counting was given up: there may be more than `total`."},
-        "data": {"type": "array"},
-    },
-    "required": ["total", "success", "data"],
-}
-_PROBLEM: Document = {
-    "type": "object",
-    "description": "RFC 9457.",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "success": {"const": False},
-        "field": {"type": "string", "description": "What is wrong."},
-        "value": {"description": "What was given."},
-        "allowed": {"type": "string", "description": "What may be given."},
-        "errors": {"type": "array", "description": "One for each event that is refused.", "items": {"type": "object"}},
-    },
-    "required": ["type", "title", "status", "detail"],
-}

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.datastructures import MultiDict
 
+from canopsis.api.schemas import PRINTABLE, SCALE
 from canopsis.core.fields import SCALES, is_scale
 from canopsis.errors import InputError
 
@@ -25,6 +26,11 @@ MAX_TEXT = 1024
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGO = re.compile(r"-([0-9]{1,9})([smhd])")
 _NUMBER = re.compile(r"[0-9]{1,12}([.][0-9]{1,9})?")
+_SPAN = "[0-9]{1,9}[smhd]"
+_DAY = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_HOUR = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_DATE = f"{_DAY}[T ]{_HOUR}(:[0-5][0-9]([.][0-9]{{3}}([0-9]{{3}})?)?)?(Z|[+-]{_HOUR})"
+_MOMENT = f"^({_NUMBER.pattern}|-{_SPAN}|{_DATE})$"
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -42,6 +48,10 @@ class Parameter:
     many: bool = False
 
 
+def _text(least: int, most: int, pattern: str) -> dict[str, object]:
+    return {"type": "string", "minLength": least, "maxLength": most, "pattern": pattern}
+
+
 def text(name: str, description: str, limit: int = MAX_TEXT) -> Parameter:
     """Return a parameter of free text."""
     allowed = f"1 to {limit} characters of UTF-8 without control characters"
@@ -51,7 +61,7 @@ def text(name: str, description: str, limit: int = MAX_TEXT) -> Parameter:
             raise ValueError(value)
         return value
 
-    return Parameter(name, description, allowed, read, {"type": "string", "minLength": 1, "maxLength": limit})
+    return Parameter(name, description, allowed, read, _text(1, limit, PRINTABLE))
 
 
 def flag(name: str, description: str) -> Parameter:
@@ -67,7 +77,7 @@ def scale(name: str, description: str) -> Parameter:
             raise ValueError(value)
         return value
 
-    return Parameter(name, description, SCALES, read, {"type": "string", "maxLength": MAX_TEXT})
+    return Parameter(name, description, SCALES, read, _text(1, MAX_TEXT, SCALE))
 
 
 def integer(name: str, description: str, low: int, high: int, default: int) -> Parameter:
@@ -89,7 +99,7 @@ def several(name: str, description: str, values: Sequence[str | int]) -> Paramet
     """Return a parameter that is some of ``values``, separated by commas or given several times."""
     known = {str(each): each for each in values}
     kind = "integer" if isinstance(values[0], int) else "string"
-    schema = {"type": "array", "items": {"type": kind, "enum": list(values)}}
+    schema = {"type": "array", "minItems": 1, "items": {"type": kind, "enum": list(values)}}
 
     def read(value: str, _now: float) -> list[str | int]:
         return [_pick(known, item.strip()) for item in value.split(",")]
@@ -100,7 +110,7 @@ def several(name: str, description: str, values: Sequence[str | int]) -> Paramet
 def moment(name: str, description: str) -> Parameter:
     """Return a time: seconds since the epoch, ISO 8601 with its zone, or ``-15m`` for before now."""
     allowed = "seconds since the epoch, a date such as 2026-02-28T12:00:00Z, or -90s, -15m, -6h, -7d (before now)"
-    return Parameter(name, description, allowed, read_moment, {"type": "string"})
+    return Parameter(name, description, allowed, read_moment, {"type": "string", "pattern": _MOMENT})
 
 
 def seconds(name: str, description: str, low: float, high: float) -> Parameter:
@@ -113,7 +123,7 @@ def seconds(name: str, description: str, low: float, high: float) -> Parameter:
             raise ValueError(value)
         return found
 
-    return Parameter(name, description, allowed, read, {"type": "string"})
+    return Parameter(name, description, allowed, read, {"type": "string", "pattern": f"^({_NUMBER.pattern}|{_SPAN})$"})
 
 
 def sorting(fields: Sequence[str], default: str = "", note: str = "") -> Parameter:
@@ -177,7 +187,18 @@ def _value(parameter: Parameter, texts: Sequence[str], now: float) -> Any:  # no
             raise InputError(parameter.name, texts[1], "one value")
         return parameter.read(texts[0], now)
     except (ValueError, OverflowError) as error:
-        raise InputError(parameter.name, texts[0], parameter.allowed) from error
+        raise InputError(parameter.name, texts[0], parameter.allowed + _escape(parameter, texts[0], now)) from error
+
+
+def _escape(parameter: Parameter, given: str, now: float) -> str:
+    """Return a hint where ``given`` would be right with the ``+`` that became a blank on its way."""
+    if " " not in given:
+        return ""
+    try:
+        parameter.read(given.replace(" ", "+"), now)
+    except (ValueError, OverflowError):
+        return ""
+    return "; a + is written %2B in an address"
 
 
 def _pick(known: Mapping[str, Any], value: str) -> Any:  # noqa: ANN401 - the values of ``known``

@@ -9,6 +9,7 @@ from dataclasses import replace
 from flask import Flask
 
 from canopsis.api import create_app
+from canopsis.api.access_log import Masking
 from canopsis.core.health import Process, processes
 from canopsis.engines.registry import REGISTRY
 from canopsis.errors import CanopsisError, ConfigError
@@ -32,8 +33,9 @@ def application() -> Flask:
 def make(prefix: Prefix) -> Flask:
     """Return the application of the site in ``prefix``. Raises ConfigError."""
     web = settings.webserver(prefix)
-    level = logging.INFO if web.debug else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Masking("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if web.debug else logging.WARNING, handlers=[handler])
     web = replace(web, chain=chain(prefix))
     return create_app(web, settings.storage(prefix, SERVICE), settings.amqp(prefix, SERVICE))
 

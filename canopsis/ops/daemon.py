@@ -28,6 +28,9 @@ AUTOSTART = "CANOPSIS_AUTOSTART"
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEEPER = "canopsis.cli.keeper"
+
+UMASK = 0o027
+"""Log files are for the user of the site and its group: they may hold what others need not know."""
 _LONGEST_SOCKET = 107
 _LONGEST_STOP = 300.0
 _PATIENCE = 30.0
@@ -177,7 +180,7 @@ def _start_of(process: subprocess.Popen[bytes], prefix: Prefix) -> str:
 
 def _spawn_keeper(prefix: Prefix) -> None:
     """Start the keeper, as a child of nobody here."""
-    with (prefix.log / "keeper.log").open("a") as log:
+    with open(prefix.log / "keeper.log", "a", opener=_private) as log:
         subprocess.run(
             ["setsid", "--fork", sys.executable, "-m", _KEEPER, str(prefix.path)],
             cwd=prefix.path,
@@ -186,9 +189,14 @@ def _spawn_keeper(prefix: Prefix) -> None:
             stdout=log,
             stderr=log,
             check=True,
+            umask=UMASK,
         )
     # setsid ends before its child is the keeper; another command would find none, and start a second.
     until(lambda: keepers(prefix), _KEEPER_PATIENCE)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o666 & ~UMASK)
 
 
 def _spawn(prefix: Prefix, output: IO[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -201,6 +209,7 @@ def _spawn(prefix: Prefix, output: IO[str], environment: dict[str, str]) -> subp
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=UMASK,
         )
     except OSError as error:
         who = user_name(os.geteuid())

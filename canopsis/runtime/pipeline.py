@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from canopsis.core.event import AnyEvent
-from canopsis.errors import CanopsisError, StoreError
+from canopsis.errors import CanopsisError, StoreError, reason_of
 from canopsis.runtime import bysource
 from canopsis.runtime.contract import (
     Batch,
@@ -157,7 +157,7 @@ def _without_poison(stage: Stage, batch: Batch, ctx: Context) -> Effects:
         place = _first_poison(stage, units, ctx)
         error = _trial(stage, units[: place + 1], ctx)
         reason = error if isinstance(error, Exception) else answer
-        _LOG.error("%s failed on one event, now a dead letter: %s", stage.name, reason, exc_info=reason)
+        _LOG.error("%s failed on one event, now a dead letter: %s", stage.name, reason_of(reason), exc_info=reason)
         dead.append(_dead_unit(stage, units.pop(place), reason))
         answer = _trial(stage, units, ctx)
     answer.dead += dead
@@ -206,7 +206,7 @@ def _check_balance(stage: Stage, batch: Batch, effects: Effects) -> None:
 
 
 def _dead_unit(stage: Stage, unit: Unit, error: Exception) -> Dead:
-    reason = f"{stage.name} failed: {type(error).__name__}: {error}"
+    reason = f"{stage.name} failed: {reason_of(error)}"
     if isinstance(unit, AnyEvent):
         return Dead(encode(unit), reason, key=unit.event_id)
     return Dead.of(unit, reason)

@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 
-from canopsis.errors import StoreError
+from canopsis.errors import StoreError, bounded
+from canopsis.runtime import lines
 from canopsis.runtime.beat import Beating, Beats, Publishing
 from canopsis.runtime.contract import Engine, Input, Registry
 from canopsis.runtime.counters import Counters
@@ -44,9 +45,7 @@ def main(settings: ProcessSettings, registry: Registry) -> int:
     chain cannot work.
     """
     settings.chain.check(registry)
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    lines.write_to(sys.stdout, logging.INFO)
     stop = threading.Event()
     # Blocked here and in every thread to come, taken by one that does nothing else: a handler would
     # run in the middle of whatever holds the lock of ``stop``.
@@ -145,7 +144,7 @@ def make_engines(settings: ProcessSettings, registry: Registry) -> dict[str, tup
 
 def _failure(error: BaseException | None) -> str:
     """Return what ends the process, nothing when it ends in order."""
-    return f"{type(error).__name__}: {error}"[:_FAILURE_LENGTH] if error is not None else ""
+    return bounded(f"{type(error).__name__}: {error}", _FAILURE_LENGTH) if error is not None else ""
 
 
 def _spare_the_collector() -> None:

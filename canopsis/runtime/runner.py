@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from canopsis.errors import Fenced, StoreError, TransportError
+from canopsis.errors import Fenced, StoreError, TransportError, reason_of
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Registry
 from canopsis.runtime.counters import Counters, Tally
@@ -263,7 +263,7 @@ class _Session:
         """Handle the halves of what failed one after the other; a message that fails alone is put aside."""
         self._runner.forget()
         if len(deliveries) == 1:
-            return self._put_aside(deliveries[0], f"it cannot be handled: {type(error).__name__}: {error}")
+            return self._put_aside(deliveries[0], f"it cannot be handled: {reason_of(error)}")
         middle = len(deliveries) // 2
         return self._handle(deliveries[:middle]) and self._handle(deliveries[middle:])
 

@@ -141,7 +141,7 @@ def _refusal(work: Callable[[], object]) -> str:
     except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - pymongo, BSON and the server say it in a dozen ways
-        return f"{type(error).__name__}: {error}"
+        return client.refusal_of(error)
     return ""
 
 

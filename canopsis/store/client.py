@@ -10,6 +10,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
@@ -20,7 +21,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from canopsis.errors import StoreError
+from canopsis.errors import StoreError, bounded, reason_of
 from canopsis.store.operations import Document
 from canopsis.store.settings import StoreSettings
 
@@ -112,11 +113,20 @@ def store_errors(what: str) -> Iterator[None]:
         yield
     except GONE as error:
         hint = "; see ca_file in etc/storage.conf" if _DISTRUST in str(error) else ""
-        raise StoreError(f"{what}: the database does not answer: {error}{hint}") from error
+        raise StoreError(f"{what}: the database does not answer: {bounded(str(error))}{hint}") from error
     except OperationFailure as error:
         if is_away(error.code) or any(error.has_error_label(label) for label in _AWAY_LABELS):
-            raise StoreError(f"{what}: the database cannot now: {error}") from error
+            raise StoreError(f"{what}: the database cannot now: {bounded(str(error))}") from error
         raise
+
+
+def refusal_of(error: Exception) -> str:
+    """Return why the server or BSON refuses a write: a text of pymongo's may hold all documents of the write."""
+    if not isinstance(error, BulkWriteError):
+        return reason_of(error)
+    failures = error.details.get("writeErrors") or error.details.get("writeConcernErrors") or [{}]
+    first = bounded(f"{failures[0].get('errmsg')} (code {failures[0].get('code')})")
+    return f"{first}; {len(failures)} writes are refused" if len(failures) > 1 else first
 
 
 def is_away(code: int | None) -> bool:

@@ -20,6 +20,9 @@ ALERTS = "canopsis.alerts"
 DEAD = "canopsis.dead"
 COLLECTD = "amq.topic"
 
+DOORS = (EVENTS, COLLECTD)
+"""Where messages from outside come in. The user of the web server may write there and nowhere else."""
+
 DELIVERY_LIMIT = 200
 """Deliveries of a message before it is dead-lettered. RabbitMQ 4 drops after 20 by itself: too few
 when a database is away for days, since each lost connection counts; without a limit one message

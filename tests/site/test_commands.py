@@ -107,3 +107,10 @@ def test_secrets_are_for_their_owner(site: LocalSite) -> None:
         assert site.prefix.etc(name).stat().st_mode & 0o077 == 0, name
     for name in ("amqp.conf", "storage.conf", "webserver.conf"):
         assert site.prefix.etc(name).stat().st_mode & 0o007 == 0, name
+
+
+def test_d5_logs_are_not_for_everybody(site: LocalSite) -> None:
+    files = [path for path in site.prefix.log.rglob("*") if path.is_file()]
+    assert {"supervisord.log", "webserver.log", "webserver-access.log", "mongodb.log"} <= {path.name for path in files}
+    assert [str(path) for path in files if path.stat().st_mode & 0o007] == []
+    assert site.prefix.log.stat().st_mode & 0o007 == 0

@@ -10,17 +10,17 @@ from dataclasses import replace
 
 import pytest
 from servers import RabbitMQ, eventually, free_port
-from web import TAP, Tap
+from web import TAP, Tap, rights_of
 
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.ports import Depth, Message
 from canopsis.errors import InputError, TransportError
 from canopsis.transport.connection import Connection
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import COLLECTD, EVENTS
+from canopsis.transport.topology import ALERTS, DEAD, DOORS, EVENTS
 
 KEY = "shell.t.check.component.web1"
-WRITES = r"^(canopsis\.events|amq\.topic|amq\.default)$"
+WRITES = rights_of("webserver")["write"]
 """What the user of the web server may write to; it configures and reads nothing."""
 
 
@@ -172,17 +172,6 @@ class TestFewRights:
         broker.close()
         assert len(tap.messages()) == 1
 
-    @pytest.mark.parametrize(("exchange", "key"), [(COLLECTD, "collectd"), ("", TAP)])
-    def test_it_may_replay_where_letters_came_in(
-        self, rabbitmq: RabbitMQ, restricted: AmqpSettings, tap: Tap, exchange: str, key: str
-    ) -> None:
-        tap.bind(COLLECTD, "collectd")
-        broker = AmqpBroker(restricted)
-        broker.publish([message(b"letter", exchange, key)])
-        broker.close()
-        assert (key, b"letter") in tap.messages()
-        assert rabbitmq.pids()
-
     def test_it_may_not_write_elsewhere(self, restricted: AmqpSettings) -> None:
         broker = AmqpBroker(restricted)
         with pytest.raises(TransportError, match=r"(?i)access"):
@@ -216,3 +205,25 @@ def test_a_thread_that_ends_leaves_no_error(broker: AmqpBroker, tap: Tap) -> Non
     thread.join(10)
     assert not thread.is_alive()
     assert len(tap.messages()) == 1
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_d8_the_rights_of_a_site_open_the_doors(restricted: AmqpSettings, tap: Tap, door: str) -> None:
+    tap.bind(door, KEY)
+    broker = AmqpBroker(restricted)
+    broker.publish([message(exchange=door)])
+    broker.close()
+    assert [body for _, body in tap.messages()] == [b"{}"]
+
+
+@pytest.mark.parametrize(("exchange", "key"), [("", TAP), (ALERTS, KEY), (DEAD, KEY)])
+def test_d8_the_rights_of_a_site_open_nothing_behind_the_cleaner(
+    restricted: AmqpSettings, tap: Tap, exchange: str, key: str
+) -> None:
+    if exchange:
+        tap.bind(exchange, "#")
+    broker = AmqpBroker(restricted)
+    with pytest.raises(TransportError, match=r"ACCESS_REFUSED|refused"):
+        broker.publish([message(exchange=exchange, key=key)])
+    broker.close()
+    assert tap.messages() == []

@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from servers import MongoDB, RabbitMQ
-from web import Tap, Web
+from web import Tap, Web, rights_of
 
 from canopsis.store import dead_letters
 from canopsis.store.client import Store
 
-TASKS = Path(__file__).parents[3] / "roles" / "rabbitmq" / "tasks" / "users.yml"
 LETTER: dict[str, Any] = {
     "engine": "cleaner_events",
     "reason": "state: 7",
@@ -56,10 +53,8 @@ def rightful(
 ) -> Iterator[Web]:
     """A web server whose broker user has the rights of a site's."""
     assert site_db.name
-    (task,) = yaml.safe_load(TASKS.read_text())
-    (rights,) = [user for user in task["canopsis_rabbitmq"]["users"] if user["name"] == "webserver"]
     rabbitmq.ctl("add_user", USER, USER)
-    rabbitmq.ctl("set_permissions", "-p", "canopsis", USER, *[rights.get(right, "") for right in RIGHTS])
+    rabbitmq.ctl("set_permissions", "-p", "canopsis", USER, *rights_of("webserver").values())
     server = Web(tmp_path_factory.mktemp("web"), user=USER)
     server.start(rabbitmq, mongodb)
     yield server

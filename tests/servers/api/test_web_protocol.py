@@ -49,6 +49,47 @@ def test_broken_http_is_a_4xx(web: Web, tap: Tap, data: bytes) -> None:
     assert tap.messages() == []
 
 
+LONG = b"x" * 9000
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /api/v1/alarms?authkey=" + LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET /api/v1/alarms HTTP/1.1\r\nHost: x\r\nX-Canopsis-Authkey: " + LONG + b"\r\n\r\n", 431),
+        (b"GET /api/v1/alarms HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+    ],
+)
+def test_d8_what_is_too_long_gets_a_problem_document(web: Web, data: bytes, status: int) -> None:
+    answer = talk(web, data)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"Content-Type: application/problem+json" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == status
+
+
+SECRET = "SECRETSECRETSECRET"
+
+
+def test_d5_a_malformed_request_leaves_no_key_in_a_log(web: Web) -> None:
+    for line in (
+        f"GET /api/v1/alarms?authkey={SECRET}",
+        f"GET /api/v1/alarms?authkey={SECRET} now HTTP/1.1",
+        f"GET /api/v1/alarms?authkey={SECRET} HTTP/9.9",
+        f"GET /api/v1/alarms/authkey={SECRET} HTTP/1.1",
+        f"GET /api/v1/alarms%3Fauthkey%3D{SECRET} HTTP/1.1",
+        f"POST /api/v1/login?username=a&password={SECRET} HTTP/1.1",
+        f"GET http://a:{SECRET}@host/api/v1/alarms HTTP/1.1",
+        f"authkey={SECRET} / HTTP/1.1",
+        f"GET / HTTP/1.1\r\nX-Canopsis-Authkey {SECRET}",
+        f"GET / HTTP/1.1\r\nX-Canopsis-Authkey:{SECRET}\r\nbad header",
+    ):
+        assert talk(web, f"{line}\r\n\r\n".encode()).startswith(b"HTTP/1.1 ")
+    assert web.get("/api/v1/alarms?limit=5").status == 200
+    eventually(lambda: "alarms?limit=5" in (web.prefix / "access.log").read_text())
+    for name in ("access.log", "web.log"):
+        assert SECRET not in (web.prefix / name).read_text()
+
+
 def test_half_a_body_publishes_nothing(web: Web, tap: Tap) -> None:
     talk(web, head(f"Content-Length: {len(GOOD) + 10}") + GOOD, close=True)
     assert web.get("/api/v1/healthz").status == 200

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from servers import HOST, MongoDB, RabbitMQ, eventually, free_port
 
 from canopsis.api.auth.passwords import hash_password
@@ -31,6 +32,7 @@ WORKERS = 2
 TAP = "tap"
 """A queue that gets whatever comes to the exchange of events."""
 
+_USERS = Path(__file__).parents[3] / "roles" / "rabbitmq" / "tasks" / "users.yml"
 _FILES = {
     "amqp.conf": """
 [master]
@@ -181,6 +183,13 @@ def add_users(db: Store) -> None:
 def bytes_of(body: bytes | str) -> bytes:
     """Return a body as it was sent; py-amqp decodes what says that it is UTF-8."""
     return body if isinstance(body, bytes) else body.encode()
+
+
+def rights_of(user: str) -> dict[str, str]:
+    """Return the rights that a site gives a user of the broker."""
+    (task,) = yaml.safe_load(_USERS.read_text())
+    (rights,) = [each for each in task["canopsis_rabbitmq"]["users"] if each["name"] == user]
+    return {name: rights.get(name, "^$") for name in ("configure", "write", "read")}
 
 
 class Tap:

@@ -15,10 +15,14 @@ from canopsis.ops.prefix import Prefix
 from canopsis.ops.supervisor import Supervisor
 from canopsis.ops.wait import until
 
-SUPERVISORD = """
+_TEMPLATE = Path(__file__).parents[3] / "roles" / "supervisor" / "templates" / "supervisord.conf.j2"
+UMASK = next(line for line in _TEMPLATE.read_text().splitlines() if line.startswith("umask="))
+
+SUPERVISORD = f"""
 [unix_http_server]
 file=%(here)s/var/run/supervisor.sock
 [supervisord]
+{UMASK}
 logfile=%(here)s/var/log/supervisord.log
 pidfile=%(here)s/var/run/supervisord.pid
 [rpcinterface:supervisor]

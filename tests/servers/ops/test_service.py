@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +27,20 @@ def test_start_starts_supervisord_and_the_service(host: Host) -> None:
     assert "starting supervisord" in host.said
     (pid,) = host.pids()["collectd"]
     assert f"(pid {pid}," in outcome.text
+
+
+def test_d5_logs_are_for_the_user_and_the_group(host: Host) -> None:
+    script = "import os, signal; open('var/log/own.log', 'w').close(); os.makedirs('var/log/more'); signal.pause()"
+    host.program("collectd", script, directory=host.prefix.path)
+    before = os.umask(0)
+    try:
+        services.start(host.prefix, "collectd", host.say)
+        assert until((host.prefix.log / "more").is_dir, 20)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in host.prefix.log.iterdir()}
+    files = {"supervisord.log", "keeper.log", "collectd.log", "own.log"}
+    assert modes == dict.fromkeys(files, 0o640) | {"more": 0o750}
 
 
 def test_start_twice_changes_nothing(host: Host) -> None:

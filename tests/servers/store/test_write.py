@@ -12,6 +12,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from servers import MongoDB, eventually
 
 from canopsis.errors import Fenced, StoreError
+from canopsis.runtime import safe
 from canopsis.store import migrations
 from canopsis.store.client import Store, opened, ping
 from canopsis.store.operations import Delete, Document, Guarded, Insert, Operation, Upsert
@@ -243,3 +244,15 @@ def test_the_shape_survives_a_kill(mortal: MongoDB, mortal_store: Store) -> None
     mortal.kill()
     mortal.start()
     assert migrations.ensure(mortal_store) == []
+
+
+def test_d8_what_the_server_refuses_is_logged_with_its_reason_and_without_documents(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.command("collMod", "entities", validator={"n": {"$lt": 1}})
+    documents: list[Operation] = [Insert({"_id": f"e{n}", "n": n, "text": "x" * 100_000}) for n in range(26)]
+    bad = safe.apply_each(store, {"entities": documents})
+    assert len(bad) == 25
+    for reason in (caplog.text, bad[0][1].reason):
+        assert "Document failed validation" in reason
+        assert len(reason) < 1000

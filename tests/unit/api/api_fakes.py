@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from flask import Flask
+from flask import Flask, Response, request
+from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
-from canopsis.api.app import build
+from canopsis.api import openapi
+from canopsis.api.app import RESOURCES, build
 from canopsis.api.ports import Backend, Depth, Look, Message, Server, Session, Window
 from canopsis.api.settings import SERVICES, WebSettings
 from canopsis.errors import StoreError, TransportError
@@ -202,6 +204,28 @@ class FakeDatabase:
         self.queries.append(query)
 
 
+def _document() -> dict[str, Any]:
+    return openapi.document([endpoint for resource in RESOURCES for endpoint in resource.endpoints])
+
+
+DOCUMENT = _document()
+PATHS = {endpoint.path: endpoint.shown_path for resource in RESOURCES for endpoint in resource.endpoints}
+
+
+def validator(schema: dict[str, Any]) -> Draft202012Validator:
+    """Return the validator of a schema of the OpenAPI document."""
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def violations(rule: str, method: str, answer: Response) -> list[str]:
+    """Return what of the answer of a call the OpenAPI document does not tell."""
+    told = DOCUMENT["paths"][PATHS[rule]].get(method.lower(), {"responses": {}})["responses"]
+    found = told.get(str(answer.status_code), {"content": {}})["content"].get(answer.mimetype)
+    if found is None:
+        return [f"{method} {rule} answers {answer.status_code} with {answer.mimetype}: not documented"]
+    return [f"{method} {rule}: {error.message}" for error in validator(found["schema"]).iter_errors(answer.json)]
+
+
 class Api:
     """An application with its fakes; ``call`` asks it as a user of ``role`` (None: as nobody)."""
 
@@ -216,13 +240,23 @@ class Api:
         backend = Backend(self.database, self.database, self.broker, lambda: self.now, lambda: f"id{next(numbers)}")
         facts: dict[str, Any] = {"secret": "a secret", "services": frozenset(SERVICES)} | settings
         self.app: Flask = build(WebSettings(**facts), backend)
+        self.app.after_request(self._check)
+        self.violations: list[str] = []
         self.client = self.app.test_client()
 
     def call(self, method: str, path: str, role: str | None = "admin", **options: Any) -> TestResponse:
         headers = dict(options.pop("headers", {}))
         if role is not None:
             headers["X-Canopsis-Authkey"] = f"key of {role}"
-        return self.client.open(path, method=method, headers=headers, **options)
+        answer = self.client.open(path, method=method, headers=headers, **options)
+        assert self.violations == []
+        return answer
+
+    def _check(self, answer: Response) -> Response:
+        """Note what of an answer the OpenAPI document does not tell."""
+        if request.url_rule is not None:
+            self.violations += violations(request.url_rule.rule, request.method, answer)
+        return answer
 
     def get(self, path: str, role: str | None = "admin", **options: Any) -> TestResponse:
         return self.call("GET", path, role, **options)

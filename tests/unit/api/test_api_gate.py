@@ -14,7 +14,7 @@ from canopsis.store.users import AuthKey, User
 
 ENDPOINTS = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]
 GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.role is not None]
-OPEN = {"/api/v1/healthz", "/api/v1/readyz", "/api/v1/login", "/api/v1/logout"}
+OPEN = {"/", "/api/v1", "/api/v1/healthz", "/api/v1/readyz", "/api/v1/login", "/api/v1/logout"}
 
 
 def name_of(endpoint: Endpoint) -> str:
@@ -144,11 +144,46 @@ def test_a_provider_that_is_off_lets_nobody_in() -> None:
     assert api.get("/api/v1/alarms").status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/nothing", "/api/v2/alarms", "/console"])
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v2/alarms", "/console", "/api/v1/", "/api"])
 def test_an_unknown_address_is_a_problem_document(api: Api, path: str) -> None:
     answer = api.get(path)
-    assert answer.status_code == 404
-    assert answer.mimetype == "application/problem+json"
+    assert answer.status_code == (200 if path == "/api/v1/" else 404)
+    assert answer.mimetype == ("application/json" if path == "/api/v1/" else "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1"])
+def test_d8_an_index_names_every_call(api: Api, path: str) -> None:
+    answer = api.get(path, None)
+    assert answer.status_code == 200
+    found = {(each["method"], each["path"]) for each in answer.json["data"]}
+    assert found == {(endpoint.method, endpoint.shown_path) for endpoint in ENDPOINTS}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "right"),
+    [
+        ("POST", "/api/v4/event", "/api/v1/events"),
+        ("POST", "/api/v2/event", "/api/v1/events"),
+        ("GET", "/api/v4/alarms", "/api/v1/alarms"),
+        ("PUT", "/api/v4/alarms/a1/ack", "/api/v1/alarms/a1/ack"),
+        ("GET", "/api/v4/entity/basics", "/api/v1/entities"),
+        ("GET", "/api/v1/alarm/a1", "/api/v1/alarms/a1"),
+        ("GET", "/rest/events", "/api/v1/events"),
+        ("GET", "/api/healthcheck", "/api/v1/healthz"),
+        ("GET", "/alarms", "/api/v1/alarms"),
+        ("GET", "/api/v1/dead_letters", "/api/v1/dead-letters"),
+    ],
+)
+def test_d7_an_address_of_another_version_is_told_the_right_one(api: Api, method: str, path: str, right: str) -> None:
+    answer = api.call(method, path)
+    assert (answer.status_code, answer.json["allowed"]) == (404, right)
+    assert f"{right} is meant?" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/console", "/api/v1/nothing", "/favicon.ico", "/" + "a" * 5000])
+def test_d7_an_address_that_is_like_none_is_told_the_index(api: Api, path: str) -> None:
+    answer = api.get(path)
+    assert (answer.status_code, answer.json["allowed"]) == (404, "GET /api/v1 lists all addresses")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from api_fakes import Api
 from gunicorn.http import errors
 
 from canopsis.api import body
-from canopsis.api.access_log import hide_keys
+from canopsis.api.access_log import Masking, hide_keys
 from canopsis.api.limits import Lease, Pool
 from canopsis.api.refusals import answer_to
 from canopsis.api.worker import greediest
@@ -162,7 +163,28 @@ class TestWorker:
         assert "SECRET" not in detail
 
     @pytest.mark.parametrize(
-        "text", ["GET /x?authkey=SECRET HTTP/1.1", "/x?%61uthkey=SECRET", "a=1&AUTHKEY=SECRET&b=2"]
+        "text",
+        [
+            "GET /x?authkey=SECRET HTTP/1.1",
+            "/x?%61uthkey=SECRET",
+            "a=1&AUTHKEY=SECRET&b=2",
+            "GET /api/v1/alarms/authkey=SECRET HTTP/1.1",
+            "/api/v1/alarms%3Fauthkey%3DSECRET",
+            "/x%2526%2561uthkey%253DSECRET",
+            "/login?username=ann&password=SECRET",
+            "GET http://ann:SECRET@host/ HTTP/1.1",
+            "/x?authkey: SECRET",
+        ],
     )
     def test_d5_a_key_is_hidden(self, text: str) -> None:
         assert "SECRET" not in hide_keys(text)
+
+    @pytest.mark.parametrize("text", ["GET /x?a=1&b=2 HTTP/1.1", "/authkeys?monkey=1", "http://host/a@b", "a: b"])
+    def test_d5_nothing_else_is_hidden(self, text: str) -> None:
+        assert hide_keys(text) == text
+
+    def test_d5_a_line_of_the_log_has_no_key_and_an_end(self) -> None:
+        text = "authkey=SECRET " + "x" * 100_000 + " X-Canopsis-Authkey: SECRET"
+        line = Masking("%(message)s").format(logging.makeLogRecord({"msg": text}))
+        assert "SECRET" not in line
+        assert len(line) < 20_000

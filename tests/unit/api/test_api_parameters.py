@@ -160,3 +160,12 @@ def test_before_now_is_that_much_before_now(now: float, unit: str, number: int) 
     else:
         with pytest.raises(ValueError):
             parameters.read_moment(f"-{number}{unit}", now)
+
+
+def test_d7_a_plus_that_became_a_blank_is_told() -> None:
+    with pytest.raises(InputError, match="a \\+ is written %2B in an address"):
+        read(("from", "2026-02-28T12:00:00 01:00"))
+    for text in ("2026-02-28 12:00", "a b"):
+        with pytest.raises(InputError) as refused:
+            read(("from", text))
+        assert "%2B" not in refused.value.allowed

@@ -16,7 +16,7 @@ from runtime_fakes import NOW, FakePublisher, as_stored, check, delivery, messag
 from canopsis.core.entity import partition_of
 from canopsis.core.event import decode, decode_batch, normalise
 from canopsis.errors import InputError
-from canopsis.runtime import bysource, intake, letters
+from canopsis.runtime import bysource, intake, letters, lines
 from canopsis.runtime.contract import Dead, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.health import Health
@@ -346,3 +346,12 @@ class TestSelfMetrics:
         taken = normalise(decode(encode(event))[0], NOW)
         assert taken.entity_id == f"resource:host1/{resource}"
         assert {item.metric for item in taken.perf_data_array} == set(METRICS)
+
+
+def test_d8_a_line_of_the_log_has_an_end() -> None:
+    record = logging.makeLogRecord({"msg": "begin" + "x" * 1_000_000 + "the reason"})
+    line = lines.Bounded("%(message)s").format(record)
+    assert len(line) == lines.LONGEST
+    assert line.startswith("begin")
+    assert line.endswith("the reason")
+    assert "(1000015 characters)" in line

@@ -20,7 +20,7 @@ from pymongo.errors import (
 from canopsis.errors import Fenced, InputError, StoreError
 from canopsis.store import alarms, metrics, write
 from canopsis.store.alarms import AlarmQuery
-from canopsis.store.client import connect, is_away, store_errors
+from canopsis.store.client import connect, is_away, refusal_of, store_errors
 from canopsis.store.operations import Delete, Guarded, Insert, Upsert, no_writes
 from canopsis.store.query import MAX_LIMIT, MAX_SKIP, Listing, Paging, check_paging, given, search, sort_order, window
 from canopsis.store.settings import Retention, StoreSettings
@@ -351,3 +351,23 @@ def test_no_writes_are_each_their_own() -> None:
     first = no_writes()
     first["alarms"] = [Insert({"_id": 1})]
     assert no_writes() == {}
+
+
+def test_d8_the_reason_of_a_refused_write_is_short() -> None:
+    failures = [{"index": n, "code": 121, "errmsg": "Document failed validation", "op": "x" * 9999} for n in range(3)]
+    assert refusal_of(BulkWriteError({"writeErrors": failures})) == (
+        "Document failed validation (code 121); 3 writes are refused"
+    )
+    assert refusal_of(BulkWriteError({"writeConcernErrors": failures[:1]})) == "Document failed validation (code 121)"
+    assert refusal_of(BulkWriteError({})) == "None (code None)"
+    text = refusal_of(OperationFailure("begin" + "x" * 9999 + "end", 1))
+    assert text.startswith("OperationFailure: begin")
+    assert "end" in text
+    assert len(text) <= 500
+
+
+def test_d8_an_error_of_the_database_is_short() -> None:
+    for error in (NetworkTimeout("x" * 9999), OperationFailure("x" * 9999, 91)):
+        with pytest.raises(StoreError) as found, store_errors("reading"):
+            raise error
+        assert len(str(found.value)) < 600

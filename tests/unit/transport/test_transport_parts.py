@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +19,7 @@ from canopsis.transport import connection, topology
 from canopsis.transport.codec import pack
 from canopsis.transport.connection import broker_errors, connect_for_ever
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import DEAD, Queue, queue_arguments, queue_name, site_topology
+from canopsis.transport.topology import ALERTS, DEAD, DOORS, Queue, queue_arguments, queue_name, site_topology
 
 numbers = st.lists(st.integers(-(10**9), 10**9))
 
@@ -223,3 +226,13 @@ def test_every_host_is_named_when_none_answers() -> None:
         connection.connect(settings)
     assert "127.0.0.1:1: " in str(caught.value)
     assert "127.0.0.1:2: " in str(caught.value)
+
+
+def test_d8_the_web_server_may_write_to_the_doors_alone() -> None:
+    file = Path(__file__).parents[3] / "roles" / "rabbitmq" / "tasks" / "users.yml"
+    (task,) = yaml.safe_load(file.read_text())
+    (rights,) = [user for user in task["canopsis_rabbitmq"]["users"] if user["name"] == "webserver"]
+    others = [ALERTS, DEAD, "amq.default", "amq.direct", "canopsis.eventsX", "canopsisXevents"]
+    others += [queue_name("cleaner_events"), queue_name("alarm", 0)]
+    assert [name for name in (*DOORS, *others) if re.search(rights["write"], name)] == list(DOORS)
+    assert rights.keys() == {"name", "password", "write"}

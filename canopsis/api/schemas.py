@@ -1,0 +1,145 @@
+"""The schemas of what is sent and answered: what the code refuses they refuse too, as far as a schema can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from canopsis.core.event import Check
+from canopsis.core.fields import EVENT_ID, MAX_TAGS, SCALES
+from canopsis.core.perfdata import MAX_ITEMS, MAX_UNIT
+from canopsis.core.text import MAX_NAME
+
+Schema = dict[str, Any]
+
+REF = "#/components/schemas/{name}"
+EVENT_TYPES = ("check", "log", "perf", "ack", "ackremove", "cancel", "uncancel", "comment")
+
+PRINTABLE = r"^[^\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufffd]*$"
+"""Texts of parameters: nothing that cannot be seen but a blank."""
+
+_NAME: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 4 * MAX_NAME,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
+    "description": f"1 to {MAX_NAME} characters once blanks at its ends are cut off; no control characters.",
+}
+_STATE_WORD = "[oO][kK]|[wW][aA][rR][nN][iI][nN][gG]|[cC][rR][iI][tT][iI][cC][aA][lL]|[uU][nN][kK][nN][oO][wW][nN]"
+_STATE = rf"\s*({_STATE_WORD})\s*"
+SCALE = rf"^(nagios|severity|({_STATE},){{3}}{_STATE})$"
+
+_COMPUTED = ("entity_id", "extra", "warnings", "sent_timestamp", "late")
+_ARE_NAMES = ("connector", "connector_name", "component")
+_RESOURCE: Schema = {"anyOf": [_NAME, {"const": ""}, {"type": "null"}]}
+
+
+def components() -> Mapping[str, Schema]:
+    """Return the schemas by name."""
+    _, found = msgspec.json.schema_components((Check,), ref_template=REF)
+    own = found.pop("Check")["properties"]
+    found["PerfData"]["properties"]["metric"] |= {"minLength": 1}
+    for name in ("unit", "warn", "crit", "min", "max"):
+        found["PerfData"]["properties"][name].pop("default")
+    found["PerfData"]["properties"]["unit"]["anyOf"][0]["maxLength"] = MAX_UNIT
+    known = {name: schema for name, schema in own.items() if name not in _COMPUTED}
+    return {**found, "Event": _event(known), "Envelope": _ENVELOPE, "Index": _INDEX, "Problem": _PROBLEM}
+
+
+def _event(own: Mapping[str, Schema]) -> Schema:
+    properties: Schema = {**own, **dict.fromkeys(_ARE_NAMES, _NAME), **_OTHERS}
+    properties["perf_data_array"] = own["perf_data_array"] | {"maxItems": MAX_ITEMS}
+    return {
+        "type": "object",
+        "description": "An event; keys that are not listed are kept with it. See docs/event-format.md.",
+        "properties": properties,
+        "required": list(_ARE_NAMES),
+        "additionalProperties": True,
+        "allOf": [
+            # Without a type it is a check.
+            _when({"event_type": {"const": "check"}}, {"required": ["state"]}),
+            _when({"event_type": {"const": "comment"}}, {"required": ["output"]}, there=["event_type"]),
+            _when({"source_type": {"const": "resource"}}, _WITH_RESOURCE, there=["source_type"]),
+            _when({"source_type": {"const": "component"}}, _WITHOUT_RESOURCE, there=["source_type"]),
+        ],
+    }
+
+
+def _when(properties: Schema, then: Schema, there: list[str] | None = None) -> Schema:
+    return {"if": {"properties": properties} | ({"required": there} if there else {}), "then": then}
+
+
+_WITH_RESOURCE: Schema = {"required": ["resource"], "properties": {"resource": _NAME}}
+_WITHOUT_RESOURCE: Schema = {"properties": {"resource": {"enum": ["", None]}}}
+_OTHERS: Schema = {
+    "event_type": {"enum": list(EVENT_TYPES), "default": "check"},
+    "source_type": {"enum": ["component", "resource"], "description": "By default what there is a name of."},
+    "resource": _RESOURCE,
+    "state": {"enum": [0, 1, 2, 3], "description": "0 OK, 1 warning, 2 critical, 3 unknown. A check has one."},
+    "state_type": {"enum": [0, 1], "default": 1, "description": "0 soft, 1 hard."},
+    "state_scale": {"type": "string", "pattern": SCALE, "description": f"What the states 0 to 3 mean: {SCALES}."},
+    "timestamp": {"type": "number", "description": "Seconds since the epoch; by default the time of receipt."},
+    "event_id": {"type": "string", "pattern": f"^({EVENT_ID.pattern})?$"},
+    "level": {"type": "string", "description": "Of a log event."},
+    "tags": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_TAGS},
+    "perf_data": {"type": "string", "description": "Performance data as a Nagios plugin writes it."},
+}
+
+
+_ENVELOPE: Schema = {
+    "type": "object",
+    "properties": {
+        "total": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "How many there are in all; `data` may be a part of them.",
+        },
+        "success": {"type": "boolean", "description": "False only in a 207: some of the events are refused."},
+        "accepted": {"type": "integer", "description": "Only in a 207: how many events are published."},
+        "refused": {"type": "integer", "description": "Only in a 207: how many events are refused."},
+        "exact": {"const": False, "description": "Only where counting was given up: there may be more than `total`."},
+        "older": {
+            "type": ["string", "null"],
+            "description": "Only in steps of an alarm: the part before, if any.",
+        },
+        "data": {"type": "array"},
+    },
+    "required": ["total", "success", "data"],
+    "additionalProperties": False,
+}
+_INDEX: Schema = {
+    "allOf": [{"$ref": REF.format(name="Envelope")}],
+    "properties": {
+        "data": {
+            "items": {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("method", "path", "summary")},
+                "required": ["method", "path", "summary"],
+            }
+        }
+    },
+}
+_PROBLEM: Schema = {
+    "type": "object",
+    "description": "RFC 9457. Some answers have members of their own beside these.",
+    "properties": {
+        "type": {"const": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "success": {"const": False},
+        "field": {"type": "string", "description": "What is wrong."},
+        "value": {"description": "What was given."},
+        "allowed": {"type": "string", "description": "What may be given."},
+        "server": {"enum": ["mongodb", "rabbitmq-server"], "description": "Only in a 503: the server that is away."},
+        "errors": {"type": "array", "description": "One for each event that is refused.", "items": {"type": "object"}},
+        "data": {
+            "type": "array",
+            "description": "Only in a 503 of the broker: under which id each event may be sent again.",
+            "items": {"type": "object"},
+        },
+    },
+    "required": ["type", "title", "status", "detail", "success"],
+}
