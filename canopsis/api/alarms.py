@@ -75,7 +75,7 @@ _ACTION_ANSWERS = {
 )
 def listing(call: Call) -> Response:
     """Return a page of alarms, without their steps."""
-    query = query_of(AlarmQuery, call.arguments, open=_WHICH[call.arguments["show"]])
+    query = query_of(AlarmQuery, call, open=_WHICH[call.arguments["show"]])
     return page_of(call.backend.records.alarms(query))
 
 

@@ -33,7 +33,7 @@ from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
 from canopsis.store.metrics import Series
 from canopsis.store.operations import Document
-from canopsis.store.query import Page, Paging
+from canopsis.store.query import Page, Paging, Weigh, free
 from canopsis.store.settings import StoreSettings
 from canopsis.store.users import User
 
@@ -92,6 +92,7 @@ class MongoDatabase:
                 window.until,
                 interval=window.interval,
                 aggregate=window.aggregate,
+                weigh=window.weigh,
             )
         )
 
@@ -99,9 +100,9 @@ class MongoDatabase:
         """Return a page of dead letters, without their bodies."""
         return self._ask(lambda db: dead_letters.listing(db, query))
 
-    def dead_letter(self, letter_id: str) -> Document | None:
-        """Return a dead letter."""
-        return self._ask(lambda db: dead_letters.get(db, letter_id))
+    def dead_letter(self, letter_id: str, weigh: Weigh = free) -> Document | None:
+        """Return a dead letter, once ``weigh`` allows its size."""
+        return self._ask(lambda db: dead_letters.get(db, letter_id, weigh))
 
     def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:
         """Note that a dead letter was replayed."""

@@ -50,7 +50,7 @@ _NONE = {404: "There is no such dead letter."}
 def listing(call: Call) -> Response:
     """Return a page of dead letters."""
     given = call.arguments
-    query = query_of(DeadLetterQuery, given, since=_date(given["from"]), until=_date(given["to"]))
+    query = query_of(DeadLetterQuery, call, since=_date(given["from"]), until=_date(given["to"]))
     return page_of(call.backend.records.dead_letters(query))
 
 
@@ -105,7 +105,7 @@ def discard(call: Call) -> Response:
 
 def _find(call: Call) -> Document:
     letter_id = call.path["letter_id"]
-    found = call.backend.records.dead_letter(letter_id)
+    found = call.backend.records.dead_letter(letter_id, call.weigh)
     if found is None:
         raise RequestError(404, f"there is no dead letter {letter_id}", {"field": "letter_id", "value": letter_id})
     return found

@@ -26,6 +26,8 @@ PREFIX = "/api/v1"
 EXTENSION = "canopsis"
 
 _SMALL_ANSWER = 64 << 10
+_DOCUMENT_COST = 8
+"""Bytes of memory for a byte of a document that is read, decoded, and written as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,12 @@ class Call:
     arguments: Mapping[str, Any]
     path: Mapping[str, str]
     content: Content
+    lease: Lease | None = None
+
+    def weigh(self, size: int) -> None:
+        """Take the memory that ``size`` bytes of documents of the database need. Raises RequestError (503)."""
+        if self.lease is not None:
+            self.lease.grow(size * _DOCUMENT_COST)
 
     @property
     def backend(self) -> Backend:
@@ -184,7 +192,7 @@ def _call(
     check_encoding(request.query_string)
     arguments = read_all(endpoint.parameters, request.args, site.backend.now())
     content = read(request, endpoint.body, lease) if endpoint.body and lease else Content()
-    return Call(site, identity, arguments, path, content)
+    return Call(site, identity, arguments, path, content, lease)
 
 
 def _leased(response: Response, lease: Lease) -> Response:

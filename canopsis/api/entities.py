@@ -32,4 +32,4 @@ SORTABLE = ("_id", "name", "type", "component", "created")
 )
 def listing(call: Call) -> Response:
     """Return a page of entities."""
-    return page_of(call.backend.records.entities(query_of(EntityQuery, call.arguments)))
+    return page_of(call.backend.records.entities(query_of(EntityQuery, call)))

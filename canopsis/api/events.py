@@ -97,7 +97,7 @@ def send_classic(call: Call) -> Response:
 )
 def listing(call: Call) -> Response:
     """Return a page of events."""
-    return page_of(call.backend.records.events(query_of(EventQuery, call.arguments)))
+    return page_of(call.backend.records.events(query_of(EventQuery, call)))
 
 
 def _wish(call: Call) -> Wish:

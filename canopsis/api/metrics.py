@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote, unquote_to_bytes
 
 from flask import Response, request
@@ -12,7 +13,7 @@ from canopsis.api.ports import Window
 from canopsis.api.responses import many, page_of
 from canopsis.errors import InputError, RequestError
 from canopsis.store.metrics import AGGREGATES
-from canopsis.store.query import Page, Paging
+from canopsis.store.query import Paging
 
 resource = Resource("metrics", service="metrics")
 
@@ -38,10 +39,10 @@ _SHAPE = "/api/v1/metrics/<entity id>/<metric>, each percent-encoded"
 def listing(call: Call) -> Response:
     """Return a page of metrics: entity id, name, unit."""
     given = call.arguments
-    paging = Paging(given["start"], given["limit"], "_id")
+    paging = Paging(given["start"], given["limit"], "_id", call.weigh)
     page = call.backend.records.metric_names(given["entity_id"], given["search"] or "", paging)
     found = [{"entity_id": each["_id"]["e"], "metric": each["_id"]["m"], "unit": each.get("u")} for each in page.data]
-    return page_of(Page(page.total, found, page.exact))
+    return page_of(replace(page, data=found))
 
 
 @resource.get(
@@ -105,4 +106,4 @@ def _window(call: Call) -> Window:
     since = given["from"] if given["from"] is not None else max(0.0, until - DEFAULT_WINDOW)
     if until <= since:
         raise InputError("to", until, f"a time after from ({since})")
-    return Window(since, until, given["interval"], given["aggregation"])
+    return Window(since, until, given["interval"], given["aggregation"], call.weigh)

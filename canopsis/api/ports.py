@@ -13,7 +13,7 @@ from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
 from canopsis.store.metrics import Series
 from canopsis.store.operations import Document
-from canopsis.store.query import Page, Paging
+from canopsis.store.query import Page, Paging, Weigh, free
 from canopsis.store.users import User
 
 
@@ -37,6 +37,7 @@ class Window:
     until: float
     interval: float | None = None
     aggregate: str = "avg"
+    weigh: Weigh = field(default=free, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,8 @@ class Records(Protocol):
         """Return a page of dead letters, without their bodies."""
         ...
 
-    def dead_letter(self, letter_id: str) -> Document | None:
-        """Return a dead letter."""
+    def dead_letter(self, letter_id: str, weigh: Weigh = free) -> Document | None:
+        """Return a dead letter, once ``weigh`` allows its size."""
         ...
 
     def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:

@@ -48,10 +48,15 @@ def partly(data: Sequence[Any], refused: int) -> Response:
 
 
 def page_of(page: Page) -> Response:
-    """Return a page of a list; ``exact`` false says that there may be more than ``total``."""
+    """Return a page of a list; ``exact`` false says that there may be more than ``total``.
+
+    ``next`` says where to go on when the page ended before its limit.
+    """
     body: dict[str, Any] = {"total": page.total, "success": True, "data": page.data}
     if not page.exact:
         body["exact"] = False
+    if page.next is not None:
+        body["next"] = page.next
     return Response(_ENCODER.encode(body), content_type="application/json")
 
 

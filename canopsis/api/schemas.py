@@ -100,6 +100,10 @@ _ENVELOPE: Schema = {
         "accepted": {"type": "integer", "description": "Only in a 207: how many events are published."},
         "refused": {"type": "integer", "description": "Only in a 207: how many events are refused."},
         "exact": {"const": False, "description": "Only where counting was given up: there may be more than `total`."},
+        "next": {
+            "type": "integer",
+            "description": "Only where a page ended before its `limit`: `start` of the rest.",
+        },
         "older": {
             "type": ["string", "null"],
             "description": "Only in steps of an alarm: the part before, if any.",

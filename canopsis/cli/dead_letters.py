@@ -117,9 +117,10 @@ def _unplayed(api: Api) -> list[str]:
     while True:
         query = {"replayed": "false", "discarded": "false", "start": len(letters), "limit": _PAGE, "sort": "received"}
         page = api.data("GET", f"{PREFIX}/dead-letters", query=query)
-        letters += [letter["_id"] for letter in page]
-        if len(page) < _PAGE:
+        # A page of large letters ends before its limit.
+        if not page:
             return letters
+        letters += [letter["_id"] for letter in page]
 
 
 def _do(api: Api, letter_id: str, what: str, body: Mapping[str, str] | None) -> str:

@@ -10,7 +10,7 @@ from pymongo import ASCENDING, IndexModel
 
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
-from canopsis.store.query import Listing, Page, Paging, fetch, given, search, window
+from canopsis.store.query import Listing, Page, Paging, Weigh, fetch, free, given, one, search, window
 
 COLLECTION = "dead_letters"
 
@@ -63,10 +63,9 @@ def recent(db: Store, seconds: float) -> tuple[int, str]:
     return count, str(newest["reason"]) if newest else ""
 
 
-def get(db: Store, letter_id: object) -> Document | None:
-    """Return a dead letter with its body. Raises StoreError."""
-    with store_errors("reading dead letters"):
-        return db[COLLECTION].find_one({"_id": letter_id})
+def get(db: Store, letter_id: object, weigh: Weigh = free) -> Document | None:
+    """Return a dead letter with its body, once ``weigh`` allows its size. Raises StoreError."""
+    return one(db, COLLECTION, letter_id, weigh)
 
 
 def mark_replayed(db: Store, letter: Document, user: str, mended: bool = False) -> bool:

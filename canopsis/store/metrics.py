@@ -8,18 +8,25 @@ series is a range of ``_id`` in each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from heapq import merge
+from itertools import groupby, islice
+from typing import Any, Literal, NamedTuple, get_args
 
+import bson
 from bson import MaxKey
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
+from pymongo.collection import Collection
 
 from canopsis.errors import InputError
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Delete, Document, Insert, Operation, Upsert, Writes
-from canopsis.store.query import Listing, Page, Paging, fetch, search
+from canopsis.store.query import Listing, Page, Paging, Weigh, fetch, free, search
 
 RAW, HOURLY, NAMES = "metrics", "metrics_hourly", "metric_names"
 
@@ -32,6 +39,10 @@ _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_800_000
 MAX_POINTS = 20_000
 """Points of one answer."""
 
+MOST_VALUES = 200_000
+"""Values that are compacted at once, and those of one document more: an event may have thousands."""
+
+_BATCH_DOCUMENTS = 200
 Aggregate = Literal["avg", "min", "max", "sum", "count", "last"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
@@ -111,7 +122,8 @@ def is_compactable(document: Document) -> bool:
 
 
 def compactable(db: Store, before: float, limit: int, after: Document | None = None) -> list[Document]:
-    """Return up to ``limit`` raw documents older than ``before`` (seconds), by entity, then time.
+    """Return up to ``limit`` raw documents older than ``before`` (seconds), by entity, then time: ``is_full`` tells
+    whether there may be more. Those with many values are fewer.
 
     ``after`` is the ``_id`` of the last document of the call before: without it each call reads
     again over all younger documents. Raises StoreError.
@@ -119,8 +131,25 @@ def compactable(db: Store, before: float, limit: int, after: Document | None = N
     condition: Document = {"_id.t": {"$lt": int(before * 1000)}}
     if after is not None:
         condition["_id"] = {"$gt": after}
+    found: list[Document] = []
+    values = 0
     with store_errors("reading metrics"):
-        return list(db[RAW].find(condition).sort("_id", ASCENDING).limit(limit))
+        for document in db[RAW].find(condition, batch_size=_BATCH_DOCUMENTS).sort("_id", ASCENDING).limit(limit):
+            found.append(document)
+            values += _values_of(document)
+            if values >= MOST_VALUES:
+                break
+    return found
+
+
+def is_full(found: Sequence[Document], limit: int) -> bool:
+    """Tell whether there may be more than what ``compactable`` returned."""
+    return len(found) == limit or sum(map(_values_of, found)) >= MOST_VALUES
+
+
+def _values_of(document: Document) -> int:
+    values = document.get("v")
+    return len(values) if isinstance(values, dict) else 0
 
 
 def names(db: Store, entity_id: str | None = None, text: str = "", paging: Paging | None = None) -> Page:
@@ -143,10 +172,12 @@ def window(  # noqa: PLR0913 - a series and a window
     *,
     interval: float | None = None,
     aggregate: str = "avg",
+    weigh: Weigh = free,
 ) -> Series | None:
     """Return the points in [since, until), or one each ``interval`` seconds; None for an unknown metric.
 
     Times are in seconds. A bucket's time is its beginning, a multiple of ``interval``; an empty bucket has no point.
+    However many points there are, what is kept of them is what is returned; ``weigh`` is told what is read at once.
     Raises InputError naming ``interval``, ``aggregate`` or ``until``; StoreError.
     """
     _check(since, until, interval, aggregate)
@@ -154,30 +185,35 @@ def window(  # noqa: PLR0913 - a series and a window
         known = db[NAMES].find_one({"_id": {"e": entity_id, "m": metric}})
         if known is None:
             return None
-        points = _points(db, entity_id, metric, int(since * 1000), int(until * 1000))
-    if interval is None:
-        if len(points) > MAX_POINTS:
-            raise InputError("interval", interval, f"an interval: this window has more than {MAX_POINTS} points")
-        return Series(entity_id, metric, known.get("u"), points)
-    return Series(entity_id, metric, known.get("u"), aggregated(points, interval, aggregate))
+        points = _points(db, _Span(entity_id, metric, int(since * 1000), int(until * 1000)), weigh)
+        found = list(islice(points, MAX_POINTS + 1)) if interval is None else aggregated(points, interval, aggregate)
+    if len(found) > MAX_POINTS:
+        raise InputError("interval", interval, f"an interval: this window has more than {MAX_POINTS} points")
+    return Series(entity_id, metric, known.get("u"), found)
 
 
 def aggregated(points: Iterable[Point], interval: float, aggregate: str) -> list[Point]:
-    """Return one point a bucket of ``interval`` seconds; ``points`` are in order of time."""
-    buckets: dict[int, list[float]] = {}
-    for moment, value in points:
-        buckets.setdefault(int(moment // interval), []).append(value)
+    """Return one point a bucket of ``interval`` seconds; ``points`` are in order of time, and not kept."""
     reduce = _REDUCE[aggregate]
-    return [(bucket * interval, reduce(values)) for bucket, values in buckets.items()]
+    buckets = groupby(points, lambda point: int(point[0] // interval))
+    return [(bucket * interval, reduce(value for _, value in of_bucket)) for bucket, of_bucket in buckets]
 
 
-_REDUCE: Mapping[str, Any] = {
-    "avg": lambda values: sum(values) / len(values),
+def _average(values: Iterable[float]) -> float:
+    total, count = 0.0, 0
+    for value in values:
+        total += value
+        count += 1
+    return total / count
+
+
+_REDUCE: Mapping[str, Callable[[Iterable[float]], float]] = {
+    "avg": _average,
     "min": min,
     "max": max,
     "sum": sum,
-    "count": lambda values: float(len(values)),
-    "last": lambda values: values[-1],
+    "count": lambda values: float(sum(1 for _ in values)),
+    "last": lambda values: deque(values, maxlen=1)[0],
 }
 
 
@@ -190,25 +226,63 @@ def _check(since: float, until: float, interval: float | None, aggregate: str) -
         raise InputError("interval", interval, f"seconds, more than 0, at most {MAX_POINTS} points in the window")
 
 
-def _points(db: Store, entity_id: str, metric: str, since: int, until: int) -> list[Point]:
-    found: list[tuple[int, float]] = []
-    span = {"$gte": {"e": entity_id, "t": since}, "$lt": {"e": entity_id, "t": until}}
-    for document in db[RAW].find({"_id": span}, projection={"_id": 1, "v": 1}):
-        value = document["v"].get(metric)
-        if value is not None:
-            found.append((document["_id"]["t"], value))
-    # Between a compaction's write and its delete a point stands in both: the raw one counts.
-    seen = {moment for moment, _ in found}
-    first = since - since % HOUR_MS
-    span = {"$gte": {"e": entity_id, "m": metric, "h": first}, "$lt": {"e": entity_id, "m": metric, "h": until}}
-    for document in db[HOURLY].find({"_id": span}):
-        hour = document["_id"]["h"]
-        for offset, value in document["p"].items():
-            moment = hour + int(offset)
-            if since <= moment < until and moment not in seen:
-                found.append((moment, value))
-    found.sort()
-    return [(moment / 1000, value) for moment, value in found]
+class _Span(NamedTuple):
+    """A series, and the times in [since, until) milliseconds."""
+
+    entity_id: str
+    metric: str
+    since: int
+    until: int
+
+
+class _Found(NamedTuple):
+    """A point: milliseconds since the epoch, whether it is of an hourly document, value."""
+
+    moment: int
+    is_hourly: bool
+    value: float
+
+
+def _points(db: Store, span: _Span, weigh: Weigh) -> Iterator[Point]:
+    """Yield the points in order of time."""
+    newest = None
+    for moment, is_hourly, value in merge(_raw_points(db, span), _hourly_points(db, span, weigh), key=lambda p: p[:2]):
+        # Between a compaction's write and its delete a point stands in both: the raw one counts.
+        if not is_hourly:
+            newest = moment
+        elif moment == newest:
+            continue
+        yield moment / 1000, value
+
+
+def _raw_points(db: Store, span: _Span) -> Iterator[_Found]:
+    keys = {"$gte": {"e": span.entity_id, "t": span.since}, "$lt": {"e": span.entity_id, "t": span.until}}
+    # Of thousands of values of an event only the one: names with dots and dollars need the long form.
+    value = {"$getField": {"field": {"$literal": span.metric}, "input": "$v"}}
+    for document in db[RAW].find({"_id": keys}, projection={"x": value}).sort("_id", ASCENDING):
+        if document.get("x") is not None:
+            yield _Found(document["_id"]["t"], False, document["x"])
+
+
+def _hourly_points(db: Store, span: _Span, weigh: Weigh) -> Iterator[_Found]:
+    series = {"e": span.entity_id, "m": span.metric}
+    keys = {"$gte": series | {"h": span.since - span.since % HOUR_MS}, "$lt": series | {"h": span.until}}
+    weighed = 0
+    # One is decoded at a time: of a series of many points an hour may have hundreds of thousands.
+    collection: Collection[Any] = db.get_collection(HOURLY, _RAW)
+    for document in collection.find({"_id": keys}).sort("_id", ASCENDING):
+        size = len(document.raw)
+        if size > weighed:
+            weigh(size - weighed)
+            weighed = size
+        found = bson.decode(document.raw)
+        hour, points = found["_id"]["h"], found["p"]
+        for offset in sorted(map(int, points)):
+            if span.since <= hour + offset < span.until:
+                yield _Found(hour + offset, True, points[str(offset)])
+
+
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 
 
 def _date(moment: int) -> datetime:

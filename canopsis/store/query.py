@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import bson
 import pymongo
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import PyMongoError
@@ -14,6 +15,9 @@ from pymongo.errors import PyMongoError
 from canopsis.errors import InputError
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
+
+PAGE_BYTES = 4 << 20
+"""Bytes of the documents of a page, in BSON. A page that has more ends before its limit; it has one at least."""
 
 MAX_LIMIT = 1000
 MAX_SKIP = 100_000
@@ -23,23 +27,38 @@ COUNT_SECONDS = 1.0
 
 Condition = dict[str, Any]
 
+Weigh = Callable[[int], object]
+"""Is told how many bytes of BSON will be read, before they are; may raise to forbid it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Documents of a list, and how many there are in all: at least, unless ``exact``."""
+    """Documents of a list, and how many there are in all: at least, unless ``exact``.
+
+    ``next`` is where to go on when the page ended before its limit because its documents are large.
+    """
 
     total: int
     data: list[Document]
     exact: bool = True
+    next: int | None = None
+
+
+def free(_size: int) -> None:
+    """Let anything be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Which part of a list, in which order. ``sort`` is a field name, ``-`` before it for descending."""
+    """Which part of a list, in which order. ``sort`` is a field name, ``-`` before it for descending.
+
+    ``weigh`` is told what the page will take.
+    """
 
     skip: int = 0
     limit: int = 50
     sort: str = ""
+    weigh: Weigh = field(default=free, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +78,65 @@ class Listing:
 
 
 def fetch(db: Store, listing: Listing, condition: Condition, paging: Paging) -> Page:
-    """Return a page of a collection. Raises InputError naming ``sort``, ``skip`` or ``limit``; StoreError."""
+    """Return a page of a collection. Raises InputError naming ``sort``, ``skip`` or ``limit``; StoreError.
+
+    What a page will take is known before it is read: its documents are weighed where they are.
+    """
     order = sort_order(paging.sort or listing.default_sort, listing)
     check_paging(paging)
-    projection = dict.fromkeys(listing.without, False) or None
     with store_errors(f"reading {listing.collection}"):
-        cursor = db[listing.collection].find(condition, projection=projection)
-        data = list(cursor.sort(order).skip(paging.skip).limit(paging.limit)) if paging.limit else []
-        return _counted(db, listing.collection, condition, paging, data)
+        sizes = _sizes(db, listing, condition, paging, order) if paging.limit else []
+        kept = _fitting([size for _, size in sizes])
+        paging.weigh(sum(size for _, size in sizes[:kept]))
+        data = _read(db, listing, [key for key, _ in sizes[:kept]])
+        page = _counted(db, listing.collection, condition, paging, len(sizes))
+    return replace(page, data=data, next=paging.skip + kept if kept < len(sizes) else None)
+
+
+def one(db: Store, collection: str, key: object, weigh: Weigh = free) -> Document | None:
+    """Return the document ``key`` once ``weigh`` allows its size. Raises StoreError."""
+    with store_errors(f"reading {collection}"):
+        found = db[collection].find_one({"_id": key}, {"size": {"$bsonSize": "$$ROOT"}})
+        if found is None:
+            return None
+        weigh(found["size"])
+        return db[collection].find_one({"_id": key})
+
+
+def _sizes(
+    db: Store, listing: Listing, condition: Condition, paging: Paging, order: list[tuple[str, int]]
+) -> list[tuple[object, int]]:
+    """Return id and size of each document of a page, in order."""
+    stages: list[Document] = [{"$match": condition}, {"$sort": dict(order)}]
+    stages += [{"$skip": paging.skip}] if paging.skip else []
+    stages += [{"$limit": paging.limit}]
+    stages += [{"$unset": list(listing.without)}] if listing.without else []
+    stages += [{"$project": {"size": {"$bsonSize": "$$ROOT"}}}]
+    return [(row["_id"], row["size"]) for row in db[listing.collection].aggregate(stages)]
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """Return how many documents of these sizes a page takes: one at least."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and total > PAGE_BYTES:
+            return count
+    return len(sizes)
+
+
+def _read(db: Store, listing: Listing, keys: Sequence[object]) -> list[Document]:
+    """Return the documents ``keys``, in order; one that went meanwhile is left out."""
+    if not keys:
+        return []
+    projection = dict.fromkeys(listing.without, False) or None
+    found = db[listing.collection].find({"_id": {"$in": list(keys)}}, projection=projection)
+    known = {_hashable(document["_id"]): document for document in found}
+    return [known[key] for key in map(_hashable, keys) if key in known]
+
+
+def _hashable(key: object) -> object:
+    return bson.encode(key) if isinstance(key, dict) else key
 
 
 def sort_order(sort: str, listing: Listing) -> list[tuple[str, int]]:
@@ -115,17 +185,18 @@ def search(text: str, fields: Sequence[str]) -> Condition:
     return {"$and": every} if every else {}
 
 
-def _counted(db: Store, collection: str, condition: Condition, paging: Paging, data: list[Document]) -> Page:
-    end = paging.skip + len(data)
-    if paging.limit and 0 < len(data) < paging.limit:
-        return Page(end, data)
+def _counted(db: Store, collection: str, condition: Condition, paging: Paging, found: int) -> Page:
+    """Return a page without its documents, of which there are ``found`` up to its limit."""
+    end = paging.skip + found
+    if paging.limit and 0 < found < paging.limit:
+        return Page(end, [])
     if not condition:
-        return Page(db[collection].estimated_document_count(), data)
+        return Page(db[collection].estimated_document_count(), [])
     try:
         with pymongo.timeout(COUNT_SECONDS):
             total = db[collection].count_documents(condition, limit=COUNT_LIMIT)
     except PyMongoError as error:
         if not error.timeout:
             raise
-        return Page(end, data, exact=False)
-    return Page(total, data, exact=total < COUNT_LIMIT)
+        return Page(end, [], exact=False)
+    return Page(total, [], exact=total < COUNT_LIMIT)

@@ -7,13 +7,15 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from servers import HOST, eventually
-from web import WORKERS, Tap, Web, key_of
+from web import ROLES, WORKERS, Tap, Web, key_of
 
 from canopsis.api.body import MAX_BODY
+from canopsis.store.client import Store
 
 MIB = 1 << 20
 LOGIN = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -120,3 +122,26 @@ def test_d2_hostile_events_have_an_end(web: Web, tap: Tap, part: bytes) -> None:
     assert set(answers) <= {413, 503}
     assert max(peaks(web)) < 500 * MIB
     assert tap.messages() == []
+
+
+def test_d2_readers_of_large_pages_keep_memory_bounded(web: Web, site_db: Store) -> None:
+    site_db["events"].insert_many(
+        {"_id": f"large{n}", "entity_id": "component:large", "timestamp": float(n), "extra": {"text": f"{n}" * 500_000}}
+        | {"received": datetime.now(UTC)}
+        for n in range(10, 90)
+    )
+    path = "/api/v1/events?entity_id=component:large&limit=1000&sort=timestamp"
+
+    def read(number: int) -> tuple[int, object]:
+        answer = web.get(path, ROLES[number % 3])
+        return answer.status, answer.json.get("next")
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = set(pool.map(read, range(48)))
+    assert {status for status, _ in answers} <= {200, 503}
+    [following] = {following for status, following in answers if status == 200}
+    assert following == 4
+    page = web.get(f"{path}&start={following}").json
+    assert [each["timestamp"] for each in page["data"]] == [14.0, 15.0, 16.0, 17.0]
+    assert page["total"] == 80
+    assert max(peaks(web)) < 500 * MIB

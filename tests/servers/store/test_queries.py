@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -402,6 +403,92 @@ def test_late_points_join_their_hour(measured: Store) -> None:
     list(compact(measured, NOW, 1000))
     assert (NOW - 7195, -1.0) in whole(measured)
     assert len(whole(measured)) == 721
+
+
+def test_d2_compaction_takes_fewer_documents_of_many_values(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_VALUES", 1000)
+    apply(
+        store,
+        {"metrics": [metrics.raw(HOST, f"k{n}", NOW - n, dict.fromkeys(map(str, range(300)), 1.0)) for n in range(9)]},
+    )
+    sizes = list(compact(store, NOW + 10, 5000))
+    assert sizes == [4, 4, 1]
+    assert store.metrics.count_documents({}) == 0
+
+
+def large(number: int, output: str) -> Document:
+    received = datetime.now(UTC)
+    return event(number, entity_id="component:h", timestamp=float(number), received=received, output=output)
+
+
+def test_d2_a_page_of_large_documents_ends_early(store: Store) -> None:
+    store.events.insert_many(large(n, output="x" * 1_000_000) for n in range(10))
+    weighed: list[int] = []
+    found: list[float] = []
+    start: int | None = 0
+    while start is not None:
+        asked = Paging(start, 50, "timestamp", weighed.append)
+        page = events.listing(store, EventQuery(entity_id="component:h", paging=asked))
+        assert page.total == 10
+        found += [document["timestamp"] for document in page.data]
+        start = page.next
+    assert found == [float(n) for n in range(10)]
+    assert len(weighed) == 3
+    assert all(3_900_000 < size < query.PAGE_BYTES for size in weighed[:-1])
+
+
+def test_d2_a_page_has_one_document_at_least(store: Store) -> None:
+    store.events.insert_many(large(n, output="x" * 5_000_000) for n in range(2))
+    page = events.listing(store, EventQuery(entity_id="component:h"))
+    assert (len(page.data), page.next, page.total) == (1, 1, 2)
+
+
+def test_d2_fields_that_no_list_shows_are_not_weighed(store: Store) -> None:
+    store.dead_letters.insert_many(letter(n) | {"body": b"x" * 3_000_000} for n in range(3))
+    page = dead_letters.listing(store, DeadLetterQuery())
+    assert (len(page.data), page.next) == (3, None)
+
+
+def test_d2_nothing_is_read_that_weighs_too_much(watched: tuple[Store, Any]) -> None:
+    store, commands = watched
+    store.dead_letters.insert_one(letter(1) | {"body": b"x" * 3_000_000})
+
+    def refuse(size: int) -> None:
+        raise MemoryError(size)
+
+    for read in (
+        lambda: dead_letters.listing(store, DeadLetterQuery(paging=Paging(weigh=refuse))),
+        lambda: dead_letters.get(store, "d1", refuse),
+    ):
+        commands.sent.clear()
+        with pytest.raises(MemoryError):
+            read()
+        assert len(commands.names()) == 1
+
+
+def test_d2_points_that_become_few_are_not_kept(store: Store) -> None:
+    hours, end = 20, int(NOW * 1000)
+    points = {str(offset): 1.0 for offset in range(0, metrics.HOUR_MS, 500)}
+    store.metrics_hourly.insert_many(
+        {"_id": {"e": HOST, "m": "load", "h": end - n * metrics.HOUR_MS}, "p": points, "at": datetime.now(UTC)}
+        for n in range(hours)
+    )
+    values = {"load": 1.0} | {f"m{n}": 1.0 for n in range(1000)}
+    raw = [metrics.raw(HOST, f"k{n}", NOW - n, values) for n in range(2000)]
+    apply(store, {"metrics": raw, "metric_names": [metrics.name(HOST, "load")]})
+    tracemalloc.start()
+    try:
+        since = NOW - hours * 3600
+        series = metrics.window(store, HOST, "load", since, NOW + 3600, interval=3600.0, aggregate="count")
+        with pytest.raises(InputError, match="interval"):
+            metrics.window(store, HOST, "load", since, NOW + 3600)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert series is not None
+    # Each raw point stands where an hourly one does: it counts once.
+    assert sum(value for _, value in series.points) == hours * 7200
+    assert peak < 16 << 20
 
 
 Call = Callable[[Store], object]

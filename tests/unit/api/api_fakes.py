@@ -25,7 +25,7 @@ from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
 from canopsis.store.metrics import Series
 from canopsis.store.operations import Document
-from canopsis.store.query import Page, Paging
+from canopsis.store.query import Page, Paging, Weigh, free
 from canopsis.store.users import AuthKey, Role, User
 
 NOW = 1_750_000_000.0
@@ -96,6 +96,7 @@ class FakeDatabase:
     version: tuple[int, int] = (1, 1)
     noted: Document = field(default_factory=dict)
     letters: tuple[int, str] = (0, "")
+    size: int = 0
 
     def alarms(self, query: AlarmQuery) -> Page:
         return self._page(query)
@@ -124,8 +125,9 @@ class FakeDatabase:
         self._asked(segment_id)
         return self.segments.get(segment_id)
 
-    def dead_letter(self, letter_id: str) -> Document | None:
+    def dead_letter(self, letter_id: str, weigh: Weigh = free) -> Document | None:
         self._asked(letter_id)
+        weigh(self.size)
         return self.documents.get(letter_id)
 
     def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:

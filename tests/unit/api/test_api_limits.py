@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from api_fakes import Api
+from api_fakes import Api, alarm
 from gunicorn.http import errors
 
 from canopsis.api import body
@@ -18,6 +18,7 @@ from canopsis.api.limits import Lease, Pool
 from canopsis.api.refusals import answer_to
 from canopsis.api.worker import greediest
 from canopsis.errors import RequestError
+from canopsis.store.query import Page
 
 EVENTS = "/api/v1/events"
 
@@ -127,6 +128,20 @@ class TestBodies:
         api.app.extensions["canopsis"].memory.total = 10
         answer = api.call("POST", EVENTS, data=b"[" + b" " * 100, content_type="application/json")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+
+    def test_d2_what_is_read_of_the_database_takes_memory(self, api: Api) -> None:
+        api.database.documents["d1"] = {"_id": "d1", "body": b"x"}
+        api.database.size = 30 << 20
+        answer = api.get("/api/v1/dead-letters/d1")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        api.database.size = 16 << 20
+        assert api.get("/api/v1/dead-letters/d1").status_code == 200
+        assert api.app.extensions["canopsis"].memory.taken == 0
+
+    def test_d2_a_page_that_ended_early_says_where_to_go_on(self, api: Api) -> None:
+        api.database.page = Page(70, [alarm()], next=1)
+        assert api.get("/api/v1/alarms").json["next"] == 1
+        assert "next" not in api.get("/api/v1/status").json
 
     def test_d1_health_needs_no_slot(self, api: Api) -> None:
         api.app.extensions["canopsis"].slots.total = 0
