@@ -105,7 +105,7 @@ refuse() {
 need_debian() {
     local package=$1 reason=$2
     if ((EUID != 0)); then
-        cannot "$reason. Install it with: sudo apt-get install --no-install-recommends $package"
+        cannot "$reason. Install it with: sudo apt-get update && sudo apt-get install --no-install-recommends $package"
     fi
     command -v apt-get >/dev/null || cannot "$reason, and this host has no apt-get to install $package with"
     say "installing $package ($reason)"

@@ -28,7 +28,7 @@ check_host() {
 check_tools() {
     local tool
     for tool in dpkg-deb:dpkg flock:util-linux tar:tar sha256sum:coreutils xargs:findutils setsid:util-linux; do
-        command -v "${tool%:*}" >/dev/null || problem "no command ${tool%:*}: apt-get install ${tool#*:}"
+        command -v "${tool%:*}" >/dev/null || problem "no command ${tool%:*}: $(how_to_get "${tool#*:}")"
     done
 }
 
@@ -42,7 +42,7 @@ check_python() {
     if find_python; then return; fi
     found=$(python3 -V 2>/dev/null || echo 'no python3')
     if python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-        problem "$found has no venv: apt-get install python3-venv"
+        problem "$found has no venv: $(how_to_get python3-venv)"
     else
         problem "Python $PYTHON_WANTED is needed, found $found: $(offered_python)"
     fi
@@ -54,10 +54,10 @@ offered_python() {
     for name in python3 python3.13 python3.12 python3.11; do
         version=$(apt-cache show --no-all-versions "$name" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1)
         [[ $version =~ ^3\.1[123]([^0-9]|$) ]] || continue
-        printf 'apt-get install %s %s-venv (%s)' "$name" "$name" "$version"
+        printf '%s (%s)' "$(how_to_get "$name" "$name-venv")" "$version"
         return
     done
-    printf 'Debian 12 and 13 have a fitting one (apt-get update, then apt-get install python3 python3-venv)'
+    printf 'Debian 12 and 13 have a fitting one: %s' "$(how_to_get python3 python3-venv)"
 }
 
 check_sources() {

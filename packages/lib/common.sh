@@ -6,6 +6,12 @@ warn() { printf 'build-install.sh: %s\n' "$*" >&2; }
 die()  { warn "$*"; exit 1; }
 # shellcheck disable=SC2034  # read by the other parts
 NETWORK_HINT='Is there a network, and behind a proxy are http_proxy and https_proxy set? For a host without one, make a bundle elsewhere (./build-install.sh bundle) and give it with --from'
+# How Debian packages $@ come to this host; a fresh one has no package lists yet.
+how_to_get() {
+    local sudo=''
+    ((EUID == 0)) || sudo='sudo '
+    printf '%sapt-get update && %sapt-get install %s' "$sudo" "$sudo" "$*"
+}
 misuse() { warn "$*"; printf 'See ./build-install.sh --help\n' >&2; exit 2; }
 
 # Milliseconds of a clock that only the length of steps is read from.

@@ -7,7 +7,7 @@ PYTHON_WANTED='3.11 to 3.13'
 # PYTHON and PYTHON_VERSION: one that can make virtual environments; python3 first, it is the distribution's own.
 need_python() {
     [[ ! ${PYTHON:-} ]] || return 0
-    find_python || die "no Python $PYTHON_WANTED with venv on this host: apt-get install python3-venv"
+    find_python || die "no Python $PYTHON_WANTED with venv on this host: $(how_to_get python3-venv)"
 }
 
 find_python() {

@@ -219,8 +219,8 @@ load_check() {
 
 # As root the site belongs to a user of its own, who must be able to read the checkout: it gets a copy.
 build_site_as_root() {
-    command -v runuser >/dev/null || die "no command runuser: apt-get install util-linux"
-    command -v useradd >/dev/null || die "no command useradd: apt-get install passwd"
+    command -v runuser >/dev/null || die "no command runuser: $(how_to_get util-linux)"
+    command -v useradd >/dev/null || die "no command useradd: $(how_to_get passwd)"
     SITE_OWNER_UID=$(id -u "$SITE_USER" 2>/dev/null || true)
     bring_python
     read_site
@@ -278,6 +278,22 @@ readable_bundle() {
     cp -r -- "$FROM_OPTION" "$copy"
     chown -R "$SITE_USER:" -- "$PREFIX/var/cache"
     printf '%s' "$copy"
+}
+
+# What root built belongs to the site's user: root writes nothing into it and runs nothing of it.
+is_of_another() {
+    ((EUID == 0)) && [[ -e $(site_file) || -d $(records) ]] && [[ $(stat -c %U -- "$PREFIX") != root ]]
+}
+
+by_owner() {
+    local given=("$@")
+    SITE_USER=$(stat -c %U -- "$PREFIX")
+    copy_checkout
+    if [[ $FROM_OPTION ]]; then
+        FROM_OPTION=$(realpath -- "$FROM_OPTION")
+        given+=(--from "$(readable_bundle)")
+    fi
+    as_user "$PREFIX/var/lib/source/build-install.sh" "${given[@]}" --prefix "$PREFIX" ${QUIET:+--quiet}
 }
 
 as_user() { (cd / && runuser -u "$SITE_USER" -- env HOME="$PREFIX" USER="$SITE_USER" LOGNAME="$SITE_USER" "$@"); }

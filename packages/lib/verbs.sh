@@ -131,6 +131,7 @@ verb_remove() {
     local name
     if ((${#NAMES[@]} == 0)); then remove_site; return; fi
     [[ -d $PREFIX ]] || die "$PREFIX: no such folder; nothing is installed there"
+    if is_of_another; then by_owner remove "${NAMES[@]}"; return; fi
     REMOVING=("${NAMES[@]}")
     for name in "${NAMES[@]}"; do known_package "$name"; remove_package "$name"; done
 }
@@ -165,7 +166,7 @@ verb_bundle() {
     local list name
     open_prefix
     in_order "${NAMES[@]:-${ALL_PACKAGES[@]}}"
-    each_package fetch_one
+    if is_of_another; then by_owner fetch "${ORDER[@]}"; else each_package fetch_one; fi
     OUTPUT=${OUTPUT:-$PWD/canopsis-bundle-$HOST_KIND.tar}
     list=$(work_folder)/bundle.list
     for name in "${ORDER[@]}"; do basename -- "$(sources_file "$name")"; done >"$list"
@@ -179,7 +180,10 @@ main() {
     parse "$@"
     choose_prefix
     case $VERB in
-        fetch | build | install | update | remove | list | bundle) "verb_$VERB" ;;
+        fetch | build | install | update)
+            if is_of_another; then by_owner "$VERB" "${NAMES[@]}" ${BACK:+--back}; else "verb_$VERB"; fi
+            ;;
+        remove | list | bundle) "verb_$VERB" ;;
         '') build_site ;;
         *) misuse "unknown verb $VERB" ;;
     esac

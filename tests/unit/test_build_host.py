@@ -99,7 +99,10 @@ def test_f3_one_source_of_several_that_cannot_be_reached_is_no_hindrance(tools: 
 
 def test_f8_a_fitting_python_of_the_host_s_sources_is_offered(tools: Path) -> None:
     put(tools, "apt-cache", 'for last; do :; done\n[ "$last" = python3.12 ] && echo "Version: 3.12.4-1"\ntrue')
-    assert bash(tools, "offered_python").stdout.startswith("apt-get install python3.12 python3.12-venv (3.12.4-1)")
+    said = bash(tools, "offered_python").stdout
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    packages = "python3.12 python3.12-venv (3.12.4-1)"
+    assert said.startswith(f"{sudo}apt-get update && {sudo}apt-get install {packages}")
 
 
 def test_f8_a_host_without_a_fitting_python_is_told_where_one_is(tools: Path) -> None:

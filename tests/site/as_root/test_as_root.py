@@ -71,3 +71,13 @@ def test_f1_systemd_starts_it_at_boot_or_the_command_is_told(site: LocalSite) ->
         assert "systemd starts the site at boot" in said
     else:
         assert f"At boot nothing starts the site: this host has no systemd. {site.prefix.path}/bin/hypcontrol" in said
+
+
+@pytest.mark.parametrize("verb", [("fetch", "canopsis"), ("install", "canopsis"), ("bundle", "--output")])
+def test_packages_that_root_handles_stay_those_of_the_user(
+    site: LocalSite, tmp_path: Path, verb: tuple[str, str]
+) -> None:
+    site.build(*verb, *([str(tmp_path / "bundle.tar"), "collectd-libs"] if verb[0] == "bundle" else []))
+    paths = (path for path in site.prefix.path.rglob("*") if not path.is_symlink())
+    assert [str(path) for path in paths if path.exists() and path.owner() != USER] == []
+    assert verb[0] != "bundle" or (tmp_path / "bundle.tar").stat().st_size
