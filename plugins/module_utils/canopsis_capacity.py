@@ -32,7 +32,8 @@ class Listener:
 class Found:
     """What a host is. Sizes in bytes; ``held`` is what the data path holds already.
 
-    ``database`` says that a database lives there, so that ``held`` is not somebody else's.
+    ``database`` says that a database lives there, so that ``held`` is not somebody else's; ``venv`` that its Python can
+    make virtual environments.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Found:
     machine: str
     listeners: tuple[Listener, ...] = ()
     database: bool = False
+    venv: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,9 @@ def _system(found: Found, needed: Needed) -> list[Finding]:
     if found.python < LEAST_PYTHON:
         have, ask = (".".join(map(str, version)) for version in (found.python, LEAST_PYTHON))
         findings.append(Finding(found.name, "Python", have, f"{ask} or newer", "ansible_python_interpreter"))
+    elif not found.venv:
+        ask = "venv: apt-get update && apt-get install python3-venv"
+        findings.append(Finding(found.name, "Python", "no venv", ask, "packages of the host"))
     if "mongodb" in needed.roles and found.machine not in MACHINES:
         findings.append(Finding(found.name, "processor", found.machine, "x86_64 for mongodb", "group mongodb"))
     if found.open_files < LEAST_OPEN_FILES:

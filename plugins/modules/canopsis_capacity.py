@@ -11,6 +11,7 @@ import resource
 import socket
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,8 @@ def find(params: dict[str, Any]) -> Found:
         machine=platform.machine(),
         listeners=tuple(listeners(ports, Path(params["prefix"]), params["user"])),
         database=(data / "WiredTiger").exists(),
+        # Debian's Python has it as a package of its own.
+        venv=bool(find_spec("venv") and find_spec("ensurepip")),
     )
 
 

@@ -142,6 +142,7 @@ def test_a_port_is_free_or_ours(listener: Listener, refused: bool) -> None:
     ("changes", "what"),
     [
         ({"python": (3, 9)}, "Python"),
+        ({"venv": False}, "Python"),
         ({"machine": "aarch64"}, "processor"),
         ({"open_files": 1024}, "open files"),
     ],
