@@ -33,7 +33,7 @@ class Found:
     """What a host is. Sizes in bytes; ``held`` is what the data path holds already.
 
     ``database`` says that a database lives there, so that ``held`` is not somebody else's; ``venv`` that its Python can
-    make virtual environments.
+    make virtual environments, ``acl`` that files can be given to one user more.
     """
 
     name: str
@@ -48,13 +48,15 @@ class Found:
     listeners: tuple[Listener, ...] = ()
     database: bool = False
     venv: bool = True
+    acl: bool = True
 
 
 @dataclass(frozen=True)
 class Needed:
     """What is asked of a host. ``ports`` are names by number.
 
-    ``disk_gb`` is the floor for a new database, ``running_gb`` what one that is there has to have free.
+    ``disk_gb`` is the floor for a new database, ``running_gb`` what one that is there has to have free; ``login`` is
+    who comes by SSH.
     """
 
     roles: tuple[str, ...]
@@ -63,6 +65,7 @@ class Needed:
     data_path: str
     running_gb: float = 0.0
     memory_mb: int = 0
+    login: str = "root"
     ports: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -154,6 +157,9 @@ def _system(found: Found, needed: Needed) -> list[Finding]:
     elif not found.venv:
         ask = "venv: apt-get update && apt-get install python3-venv"
         findings.append(Finding(found.name, "Python", "no venv", ask, "packages of the host"))
+    if needed.login != "root" and not found.acl:
+        ask = f"setfacl, to hand files from {needed.login} to the site's user: apt-get update && apt-get install acl"
+        findings.append(Finding(found.name, "acl", "no setfacl", ask, "ansible_user"))
     if "mongodb" in needed.roles and found.machine not in MACHINES:
         findings.append(Finding(found.name, "processor", found.machine, "x86_64 for mongodb", "group mongodb"))
     if found.open_files < LEAST_OPEN_FILES:

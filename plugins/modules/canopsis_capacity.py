@@ -8,6 +8,7 @@ import platform
 import pwd
 import re
 import resource
+import shutil
 import socket
 import sys
 import time
@@ -36,6 +37,7 @@ options:
   disk_gb: {description: Space for the data path - free plus held - in GB., type: float, default: 20.0}
   running_gb: {description: What a database that is there has to have free in GB., type: float, default: 0.0}
   memory_mb: {description: Memory the roles need in MB; 0 computes it., type: int, default: 0}
+  login: {description: Who logs in by SSH; empty - whoever called sudo., type: str, default: ""}
   read_share: {description: Share of the data that is read regularly., type: float, default: 0.1}
   ports: {description: Ports that must be free or ours, by the variable that sets each., type: dict, default: {}}
   names: {description: Names to resolve., type: list, elements: str, default: []}
@@ -80,6 +82,7 @@ ARGUMENTS: dict[str, Any] = {
     "disk_gb": {"type": "float", "default": 20.0},
     "running_gb": {"type": "float", "default": 0.0},
     "memory_mb": {"type": "int", "default": 0},
+    "login": {"type": "str", "default": ""},
     "read_share": {"type": "float", "default": 0.1},
     "ports": {"type": "dict", "default": {}},
     "names": {"type": "list", "elements": "str", "default": []},
@@ -203,6 +206,7 @@ def find(params: dict[str, Any]) -> Found:
         listeners=tuple(listeners(ports, Path(params["prefix"]), params["user"])),
         database=(data / "WiredTiger").exists(),
         # Debian's Python has it as a package of its own.
+        acl=bool(shutil.which("setfacl")),
         venv=bool(find_spec("venv") and find_spec("ensurepip")),
     )
 
@@ -284,6 +288,7 @@ def main() -> None:
         data_path=params["data_path"],
         running_gb=params["running_gb"],
         memory_mb=params["memory_mb"],
+        login=params["login"] or os.environ.get("SUDO_USER", "root"),
         ports={int(port): variable for variable, port in params["ports"].items()},
     )
     host = {

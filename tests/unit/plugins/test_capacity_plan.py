@@ -40,6 +40,15 @@ def test_a_good_host_has_no_finding() -> None:
     assert check(GOOD, WANTED) == []
 
 
+def test_g1_who_is_not_root_needs_setfacl_to_become_the_site_s_user() -> None:
+    bare = replace(GOOD, acl=False)
+    assert check(bare, WANTED) == []
+    assert check(GOOD, replace(WANTED, login="debian")) == []
+    (finding,) = check(bare, replace(WANTED, login="debian"))
+    assert (finding.check, finding.variable) == ("acl", "ansible_user")
+    assert "apt-get install acl" in finding.needed
+
+
 @pytest.mark.parametrize(
     ("free_gb", "held_gb", "floor", "passes"),
     [
