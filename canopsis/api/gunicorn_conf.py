@@ -4,6 +4,8 @@
 files stand in the command of ``etc/supervisord.d/webserver.conf``.
 """
 
+from canopsis import heap
+
 worker_class = "canopsis.api.worker.Worker"
 threads = 8
 # Well below the usual 1024 open files of a process: each has its connections to broker and database too.
@@ -18,3 +20,8 @@ max_requests = 0
 logger_class = "canopsis.api.access_log.AccessLogger"
 access_log_format = '%(h)s %(t)s "%(r)s" %(s)s %(b)s %(M)sms'
 control_socket_disable = True
+
+
+def post_fork(_server: object, _worker: object) -> None:
+    """Bound what a worker keeps of large requests."""
+    heap.give_back()

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 
+from canopsis import heap
 from canopsis.errors import StoreError, bounded
 from canopsis.runtime import lines
 from canopsis.runtime.beat import Beating, Beats, Publishing
@@ -45,6 +46,7 @@ def main(settings: ProcessSettings, registry: Registry) -> int:
     chain cannot work.
     """
     settings.chain.check(registry)
+    heap.give_back()
     lines.write_to(sys.stdout, logging.INFO)
     stop = threading.Event()
     # Blocked here and in every thread to come, taken by one that does nothing else: a handler would
