@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import MongoDB, RabbitMQ, eventually
@@ -43,6 +44,9 @@ next = perfdata
 next = eventstore
 [engine:eventstore]
 """
+
+_FROM_OUTSIDE: dict[str, Any] = {"$nor": [{"connector": "Engine"}, {"event_type": "resolve"}]}
+"""Condition of the events that no engine published."""
 
 
 @dataclass
@@ -80,8 +84,13 @@ class Site:
 
     def stored(self) -> int:
         """Return how many events are stored, those that engines publish left out."""
-        own: list[dict[str, str]] = [{"connector": "Engine"}, {"event_type": "resolve"}]
-        return self.db["events"].count_documents({"$nor": own})
+        return self.db["events"].count_documents(_FROM_OUTSIDE)
+
+    def others(self, known: set[str]) -> set[str]:
+        """Return the ids of stored events that are neither in ``known`` nor made of such a one that came again."""
+        stored = {each["_id"] for each in self.db["events"].find(_FROM_OUTSIDE, {"_id": 1})}
+        begins = {each[:55] for each in known}
+        return {each for each in stored - known if each.rpartition(".")[0] not in begins}
 
     def letters(self) -> int:
         """Return how many dead letters came, those that were let expire left out."""

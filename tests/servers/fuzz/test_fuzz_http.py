@@ -31,7 +31,8 @@ class Account:
     kinds: Counter[str] = field(default_factory=Counter)
     accepted: set[str] = field(default_factory=set)
     """Ids of the events that were accepted since they were last looked for."""
-    stored: int = 0
+    known: set[str] = field(default_factory=set)
+    """Ids of all events that were accepted and are stored."""
     wrong: list[str] = field(default_factory=list)
 
     def add(self, request: Request, answer: Answer) -> None:
@@ -82,6 +83,7 @@ def test_every_request_is_answered(site: Site, watch: Watch, progress: Callable[
             assert site.pids() == before
     tell(site, account, watch, progress)
     assert account.wrong == []
+    assert site.others(account.known) == set(), "events are stored that nobody was told of"
     assert site.letters() == 0, "events were accepted that the engines refuse"
     assert {name: watch.growth(name) for name in before if watch.growth(name) > FLAT} == {}
 
@@ -100,7 +102,7 @@ def await_stored(site: Site, account: Account) -> None:
     wait.until(lambda: len(site.have(ids)) == len(ids) or not site.pids(), PATIENCE)
     missing = account.accepted - site.have(ids)
     assert not missing, f"accepted, and not stored: {sorted(missing)[:10]}"
-    account.stored += len(account.accepted)
+    account.known |= account.accepted
     account.accepted.clear()
 
 
@@ -108,6 +110,6 @@ def tell(site: Site, account: Account, watch: Watch, progress: Callable[[str], N
     """Say what became of all requests, and of the memory of all processes."""
     statuses = {status or "closed": count for status, count in sorted(account.statuses.items())}
     progress(f"http: {TOTAL} requests of seed {SEED} in {watch.seconds:.0f} s: {statuses}")
-    progress(f"http: {account.stored} events accepted, {site.stored()} stored; {dict(account.kinds)}")
+    progress(f"http: {len(account.known)} events accepted, {site.stored()} stored; {dict(account.kinds)}")
     for line in watch.table():
         progress(line)
