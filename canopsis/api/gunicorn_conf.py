@@ -4,7 +4,7 @@
 files stand in the command of ``etc/supervisord.d/webserver.conf``.
 """
 
-from canopsis import heap
+from canopsis.heap import give_back as _give_back
 
 worker_class = "canopsis.api.worker.Worker"
 threads = 8
@@ -24,4 +24,4 @@ control_socket_disable = True
 
 def post_fork(_server: object, _worker: object) -> None:
     """Bound what a worker keeps of large requests."""
-    heap.give_back()
+    _give_back()
