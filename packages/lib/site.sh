@@ -71,7 +71,7 @@ open_log() {
     LOG=$PREFIX/var/log/build-install.log
     mkdir -p -- "${LOG%/*}"
     [[ ! -e $LOG ]] || mv -- "$LOG" "$LOG.1"
-    install -m 640 /dev/null "$LOG"
+    command install -m 640 /dev/null "$LOG"
     printf '%s ./build-install.sh, prefix %s, ports from %s\n' "$(date -u +%FT%TZ)" "$PREFIX" "$PORT_BASE" >"$LOG"
 }
 
