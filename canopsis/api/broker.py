@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from canopsis.api.breaker import Breaker
-from canopsis.api.ports import Depth, Look, Message, Server
+from canopsis.api.ports import Depth, Look, Message
+from canopsis.core.health import Server
 from canopsis.errors import TransportError
 from canopsis.transport.connection import Connection, connect
 from canopsis.transport.publisher import ConfirmingPublisher

@@ -10,7 +10,8 @@ from typing import TypeVar
 from pymongo.errors import ServerSelectionTimeoutError
 
 from canopsis.api.breaker import Breaker
-from canopsis.api.ports import Server, Session, Window
+from canopsis.api.ports import Session, Window
+from canopsis.core.health import Server
 from canopsis.errors import StoreError
 from canopsis.store import (
     alarm_steps,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from canopsis.core.health import Server
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.attempts import Found, Rule
 from canopsis.store.dead_letters import DeadLetterQuery
@@ -38,20 +39,6 @@ class Window:
     interval: float | None = None
     aggregate: str = "avg"
     weigh: Weigh = field(default=free, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What is known of a server. ``error`` says why it does not answer, ``blocked`` why it takes no messages,
-    ``away`` which of its hosts do not answer and why.
-    """
-
-    name: str
-    hosts: tuple[str, ...]
-    version: str = ""
-    error: str = ""
-    blocked: str = ""
-    away: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

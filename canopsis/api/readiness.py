@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from canopsis.api.ports import Backend, Depth, Look, Server
+from canopsis.api.ports import Backend, Depth, Look
 from canopsis.core import health
-from canopsis.core.health import Facts, Instance, Letters, Process, Queue
+from canopsis.core.health import Facts, Instance, Letters, Process, Queue, Server
 from canopsis.errors import StoreError, TransportError
 from canopsis.store.operations import Document
 
@@ -81,7 +81,7 @@ class Readiness:
         records, database_error = self._ask_database()
         errors = {"rabbitmq-server": broker_error, "mongodb": database_error}
         away = {"rabbitmq-server": look.away} if look is not None else {}
-        shown = [_server(each, away.get(each.name, {}), errors.get(each.name, "")) for each in servers]
+        shown = [_with(each, away.get(each.name, {}), errors.get(each.name, "")) for each in servers]
         facts = Facts(shown, None, chain, self._queues(look), exchanges=look.exchanges if look is not None else ())
         if records is None:
             return facts, [], look
@@ -125,7 +125,7 @@ class Readiness:
         return self._servers
 
     def _look(self) -> list[str]:
-        servers = [_server(each, {}) for each in self._fresh_servers()]
+        servers = self._fresh_servers()
         if any(server.error or server.blocked for server in servers):
             return health.refusals(servers, None, 0.0, GRACE)
         try:
@@ -169,5 +169,5 @@ def instance_of(document: Mapping[str, object]) -> Instance:
     )
 
 
-def _server(server: Server, away: Mapping[str, str], error: str = "") -> health.Server:
-    return health.Server(server.name, server.hosts, server.error or error, server.blocked, {**server.away, **away})
+def _with(server: Server, away: Mapping[str, str], error: str) -> Server:
+    return replace(server, error=server.error or error, away={**server.away, **away})

@@ -23,7 +23,6 @@ resource = Resource("status", service="status")
 def status(call: Call) -> Response:
     """Return the state of the site; answers also while the broker or the database is away."""
     facts, found, look = call.site.readiness.gather()
-    versions = {server.name: server.version for server in call.site.readiness.servers()}
     instances = [each | {"alive": instance_of(each).alive} for each in found]
     problems = health.problems(facts)
     return one(
@@ -32,7 +31,7 @@ def status(call: Call) -> Response:
             "healthy": not problems,
             "state": health.worst(problems),
             "problems": [asdict(problem) for problem in problems],
-            "servers": [_shown(server, versions[server.name]) for server in facts.servers],
+            "servers": [_shown(server) for server in facts.servers],
             "engines": instances,
             "sources": _sources(instances),
             "partitions": _partitions(instances),
@@ -77,11 +76,11 @@ def _queues(look: Look | None) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(server: health.Server, version: str) -> dict[str, Any]:
+def _shown(server: health.Server) -> dict[str, Any]:
     return {
         "name": server.name,
         "hosts": server.hosts,
-        "version": version,
+        "version": server.version,
         "reachable": not server.error,
         "error": server.error,
         "blocked": server.blocked,

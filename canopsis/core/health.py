@@ -53,6 +53,7 @@ class Server:
 
     name: str
     hosts: tuple[str, ...]
+    version: str = ""
     error: str = ""
     blocked: str = ""
     away: Mapping[str, str] = field(default_factory=dict)

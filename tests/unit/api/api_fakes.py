@@ -15,8 +15,9 @@ from werkzeug.test import TestResponse
 
 from canopsis.api import openapi
 from canopsis.api.app import RESOURCES, build
-from canopsis.api.ports import Backend, Depth, Look, Message, Server, Session, Window
+from canopsis.api.ports import Backend, Depth, Look, Message, Session, Window
 from canopsis.api.settings import SERVICES, WebSettings
+from canopsis.core.health import Server
 from canopsis.errors import StoreError, TransportError
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.attempts import Found, Rule
