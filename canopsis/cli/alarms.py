@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from canopsis.errors import InputError, SiteError
 from canopsis.ops import config
 from canopsis.ops.apiclient import PREFIX, Api
 from canopsis.ops.prefix import Prefix
+from canopsis.ops.walk import parts
 
 EXAMPLES = """
 canopsis alarms                              open alarms, latest event first
@@ -105,31 +106,17 @@ def _listing(api: Api, query: Mapping[str, object]) -> Mapping[str, Any]:
 
 def _show_steps(api: Api, found: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> int:
     """Show the steps of each alarm."""
-    steps = [list(islice(_steps(api, alarm["_id"]), args.limit)) for alarm in found]
+    steps = [list(islice(parts(api, f"{PREFIX}/alarms/{alarm['_id']}/steps"), args.limit)) for alarm in found]
     if args.json:
         show_json([{**alarm, "steps": own} for alarm, own in zip(found, steps, strict=True)])
         return DONE
     now, width = time.time(), _width()
-    parts = [
+    shown = [
         f"{' '.join(row(alarm, now)[:2])}  {_what(alarm)}\n{_cut_lines(table(STEPS_HEADER, map(step_row, own)), width)}"
         for alarm, own in zip(found, steps, strict=True)
     ]
-    say("\n\n".join(parts) or NONE)
+    say("\n\n".join(shown) or NONE)
     return DONE
-
-
-def _steps(api: Api, alarm_id: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the steps of an alarm, newest first, asking for each part when it is wanted."""
-    older: str | None = None
-    while True:
-        answer = api.call("GET", f"{PREFIX}/alarms/{alarm_id}/steps", query={"older": older})
-        if not answer.good:
-            raise SiteError(f"cannot list the steps of alarm {alarm_id}: {answer.problem()}")
-        part = answer.json()
-        yield from part["data"]
-        older = part["older"]
-        if older is None:
-            return
 
 
 def step_row(step: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from canopsis.errors import SiteError
 from canopsis.ops import config
 from canopsis.ops.apiclient import PREFIX, Api
 from canopsis.ops.prefix import Prefix
+from canopsis.ops.walk import pages
 
 EXAMPLES = """
 canopsis dead-letters list --engine cleaner_events --limit 5
@@ -113,14 +114,8 @@ def _tell(args: argparse.Namespace, results: Mapping[str, str], done: str) -> in
 
 
 def _unplayed(api: Api) -> list[str]:
-    letters: list[str] = []
-    while True:
-        query = {"replayed": "false", "discarded": "false", "start": len(letters), "limit": _PAGE, "sort": "received"}
-        page = api.data("GET", f"{PREFIX}/dead-letters", query=query)
-        # A page of large letters ends before its limit.
-        if not page:
-            return letters
-        letters += [letter["_id"] for letter in page]
+    query = {"replayed": "false", "discarded": "false", "sort": "received"}
+    return [letter["_id"] for letter in pages(api, f"{PREFIX}/dead-letters", query, _PAGE)]
 
 
 def _do(api: Api, letter_id: str, what: str, body: Mapping[str, str] | None) -> str:

@@ -59,7 +59,11 @@ class FakeSite:
     unanswered: list[list[Event]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def call(self, method: str, path: str, body: bytes | None = None, **_: object) -> Answer:
+    def call(
+        self, method: str, path: str, body: bytes | None = None, *, query: Mapping[str, Any] | None = None
+    ) -> Answer:
+        if method == "GET":
+            return Answer(200, "OK", json.dumps({"data": self.data(method, path, query=query)}).encode())
         assert (method, path) == ("POST", "/api/v1/events")
         assert body is not None
         found = json.loads(body)

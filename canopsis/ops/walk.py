@@ -1,0 +1,45 @@
+"""Long lists of the API, read page by page and part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from canopsis.errors import SiteError
+from canopsis.ops.apiclient import Api
+
+Found = Mapping[str, Any]
+
+
+def pages(api: Api, path: str, query: Mapping[str, object], limit: int) -> Iterator[Found]:
+    """Yield all that a list has, ``limit`` at a time. Raises SiteError when a page cannot be read."""
+    start = 0
+    while True:
+        page = _get(api, path, {**query, "limit": limit, "start": start})
+        yield from page["data"]
+        start += len(page["data"])
+        # A page of large documents ends before its limit, and says so.
+        if len(page["data"]) < limit and page.get("next") is None:
+            return
+
+
+def parts(api: Api, path: str) -> Iterator[Found]:
+    """Yield what the API shows newest first, asking for each ``older`` part when it is wanted.
+
+    Raises SiteError when one cannot be read.
+    """
+    query: dict[str, object] = {}
+    while True:
+        part = _get(api, path, query)
+        yield from part["data"]
+        if part["older"] is None:
+            return
+        query = {"older": part["older"]}
+
+
+def _get(api: Api, path: str, query: Mapping[str, object]) -> Found:
+    answer = api.call("GET", path, query=query)
+    if not answer.good:
+        raise SiteError(f"GET {path}: {answer.problem()}")
+    found: Found = answer.json()
+    return found
