@@ -10,11 +10,9 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from canopsis.api.auth.authkey import PARAMETER
-from canopsis.errors import bounded
+from canopsis.lines import Bounded
 
 HIDDEN = "***"
-LONGEST = 16_384
-"""Characters of a line with its traceback."""
 
 _SECRETS = (PARAMETER, "password")
 
@@ -40,12 +38,12 @@ def hide_keys(text: str) -> str:
     return _USER.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1{HIDDEN}", text))
 
 
-class Masking(logging.Formatter):
+class Masking(Bounded):
     """A formatter whose lines hold no key, tracebacks included, and are not too long."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return hide_keys(_HEADER.sub(rf"\1{HIDDEN}", bounded(super().format(record), LONGEST)))
+        return hide_keys(_HEADER.sub(rf"\1{HIDDEN}", super().format(record)))
 
 
 class AccessLogger(Logger):  # type: ignore[misc]

@@ -10,9 +10,8 @@ import socket
 import sys
 import threading
 
-from canopsis import heap
+from canopsis import heap, lines
 from canopsis.errors import StoreError, bounded
-from canopsis.runtime import lines
 from canopsis.runtime.beat import Beating, Beats, Publishing
 from canopsis.runtime.contract import Engine, Input, Registry
 from canopsis.runtime.counters import Counters

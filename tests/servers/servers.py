@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,9 @@ from canopsis.transport.connection import connect
 from canopsis.transport.settings import AmqpSettings
 
 VARIABLE = "CANOPSIS_TEST_PREFIX"
+ENGINE = (sys.executable, "-c", "import sys; from canopsis.cli.engine import main; sys.exit(main(sys.argv[1:]))")
+"""The command ``canopsis engine`` of the checkout."""
+
 START_SECONDS = 90.0
 HOST = "127.0.0.1"
 _GIVEN: set[int] = set()
@@ -90,6 +94,18 @@ def free_port() -> int:
         if port not in _GIVEN:
             _GIVEN.add(port)
             return port
+
+
+def start_engine(prefix: Path, name: str) -> subprocess.Popen[bytes]:
+    """Start the engine process ``name`` over ``prefix``, where its log is."""
+    with (prefix / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [*ENGINE, "run", name],
+            env=os.environ | {"CANOPSIS_PREFIX": str(prefix)},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 def listening(port: int) -> bool:

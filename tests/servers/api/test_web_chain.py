@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import SHORT_CHAIN, MongoDB, RabbitMQ, eventually
+from servers import SHORT_CHAIN, MongoDB, RabbitMQ, eventually, start_engine
 from web import Web, write_files
 
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.ports import Message
 from canopsis.store.client import Store
 from canopsis.transport.topology import EVENTS
-
-_RUN = "import sys; from canopsis.cli.engine import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +28,7 @@ def engines(web: Web, rabbitmq: RabbitMQ, mongodb: MongoDB, site_db: Store) -> I
     """The engine processes of a whole chain, over the servers of the web server."""
     assert site_db.name
     write_files(web.prefix, rabbitmq, mongodb, {"amqp2engines.conf": SHORT_CHAIN})
-    running = [start(web.prefix, name) for name in ("cleaner", "worker")]
+    running = [start_engine(web.prefix, name) for name in ("cleaner", "worker")]
     try:
         eventually(lambda: is_whole(status(web)))
         yield
@@ -49,17 +43,6 @@ def is_whole(found: dict[str, Any]) -> bool:
     """Tell whether both processes work and every partition has a reader."""
     alive = {each["process"] for each in found["engines"] if each["alive"]}
     return alive == {"cleaner", "worker"} and {0, 1} == {each["partition"] for each in found["partitions"]}
-
-
-def start(prefix: Path, name: str) -> subprocess.Popen[bytes]:
-    with (prefix / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", _RUN, "run", name],
-            env=os.environ | {"CANOPSIS_PREFIX": str(prefix)},
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
 
 
 def status(web: Web) -> dict[str, Any]:

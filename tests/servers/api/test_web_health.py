@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import HOST, SHORT_CHAIN, MongoDB, RabbitMQ, eventually
+from servers import ENGINE, HOST, SHORT_CHAIN, MongoDB, RabbitMQ, eventually, start_engine
 from web import Web, write_files
 
 from canopsis.store.client import Store
 from canopsis.transport.connection import connect
 from canopsis.transport.topology import DEAD
 
-_RUN = "import sys; from canopsis.cli.engine import main; sys.exit(main(sys.argv[1:]))"
 _AMQP = """
 [master]
 hosts = {host}:{amqp}
@@ -44,14 +42,7 @@ class Engines:
     def start(self, *names: str) -> None:
         """Start processes of the chain."""
         for name in names:
-            with (self._prefix / f"{name}.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
-                    [sys.executable, "-c", _RUN, "run", name],
-                    env=os.environ | {"CANOPSIS_PREFIX": str(self._prefix)},
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                )
+            self.running[name] = start_engine(self._prefix, name)
 
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a signal; SIGKILL and SIGTERM are waited for."""
@@ -242,7 +233,7 @@ def test_a6_a_process_that_is_frozen_or_away_is_missed_until_its_host_is_forgott
         {"_id": "instance:worker:h3:1", "process": "worker", "host": "h3", "n": 1, "seen": _long_ago(site_db)}
     )
     assert problems(web)["host h3"][0] == "degraded"
-    forget = [sys.executable, "-c", _RUN, "forget", "h3"]
+    forget = [*ENGINE, "forget", "h3"]
     environment = os.environ | {"CANOPSIS_PREFIX": str(web.prefix)}
     assert subprocess.run(forget, env=environment, check=False, timeout=60).returncode == 0
     assert problems(web) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import MongoDB, RabbitMQ, eventually
+from servers import MongoDB, RabbitMQ, eventually, start_engine
 
 # What those rooms know of messages and of the web server is not said again here.
 sys.path += [str(Path(__file__).parents[1] / room) for room in ("chain", "api")]
@@ -23,7 +22,6 @@ from web import DATABASE, Web, add_users, write_files
 from canopsis.store import migrations
 from canopsis.store.client import Store
 
-_RUN = "import sys; from canopsis.cli.engine import main; sys.exit(main(sys.argv[1:]))"
 _ENGINES = ("cleaner", "worker")
 
 _CHAIN = """
@@ -131,7 +129,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, mongodb: 
         made = Site(rabbitmq, mongodb, db, Web(prefix))
         made.web.start(rabbitmq, mongodb)
         write_files(prefix, rabbitmq, mongodb, {"amqp2engines.conf": _CHAIN})
-        made.engines = {name: _start(prefix, name) for name in _ENGINES}
+        made.engines = {name: start_engine(prefix, name) for name in _ENGINES}
         try:
             eventually(lambda: _is_whole(made), 90)
             yield made
@@ -159,17 +157,6 @@ def watch(site: Site) -> Watch:
     """The memory of all processes, over a run of ``TOTAL`` messages; nothing is stored yet."""
     site.empty()
     return Watch(site.pids() | site.servers(), TOTAL)
-
-
-def _start(prefix: Path, name: str) -> subprocess.Popen[bytes]:
-    with (prefix / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", _RUN, "run", name],
-            env=os.environ | {"CANOPSIS_PREFIX": str(prefix)},
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
 
 
 def _is_whole(site: Site) -> bool:

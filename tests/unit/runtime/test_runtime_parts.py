@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_fakes import NOW, FakePublisher, as_stored, check, delivery, message, registry_of
 
+from canopsis import lines
 from canopsis.core.entity import partition_of
 from canopsis.core.event import decode, decode_batch, normalise
 from canopsis.errors import InputError
-from canopsis.runtime import bysource, intake, letters, lines
+from canopsis.runtime import bysource, intake, letters
 from canopsis.runtime.contract import Dead, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.health import Health

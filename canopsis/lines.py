@@ -1,4 +1,4 @@
-"""The lines that an engine process writes to its log."""
+"""The lines that engines and web servers write to their logs."""
 
 from __future__ import annotations
 
