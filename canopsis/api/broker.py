@@ -82,6 +82,10 @@ def _refusal(address: tuple[str, int]) -> str:
     return ""
 
 
+def _missing(connection: Connection, *exchanges: str) -> tuple[str, ...]:
+    return tuple(name for name in exchanges if not has_exchange(connection, name))
+
+
 def _depth(connection: Connection, queue: str) -> Depth | None:
     found = inspect(connection, queue)
     return Depth(*found) if found else None
@@ -141,7 +145,7 @@ class AmqpBroker:
         """Return what is in ``queues``, which exchanges are missing, which brokers are away. Raises TransportError."""
 
         def ask(connection: Connection) -> Look:
-            missing = tuple(name for name in (EVENTS, ALERTS, DEAD) if not has_exchange(connection, name))
+            missing = _missing(connection, EVENTS, ALERTS, DEAD)
             return Look({queue: _depth(connection, queue) for queue in queues}, missing)
 
         return replace(self._ask(ask), away=silent_hosts(self._settings.hosts))
@@ -163,18 +167,18 @@ class AmqpBroker:
         no queue gets, for only who publishes is told that the broker takes nothing.
         """
         version = blocked = ""
+        missing: tuple[str, ...] = ()
         try:
             connection = connect(self._settings, "canopsis webserver check")
             try:
                 version = ".".join(map(str, connection.version))
-                with connection.errors(f"cannot find the exchange {EVENTS}"):
-                    connection.channel().exchange_declare(EVENTS, "topic", passive=True)
+                missing = _missing(connection, EVENTS)
                 blocked = _blocked(connection)
             finally:
                 connection.close()
         except TransportError as error:
             return Server("rabbitmq-server", self._hosts, version, str(error))
-        return Server("rabbitmq-server", self._hosts, version, blocked=blocked)
+        return Server("rabbitmq-server", self._hosts, version, blocked=blocked, missing=missing)
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -51,10 +51,12 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the broker holds: queues (None for one that is not there), and the exchanges that are missing."""
+    """What the broker holds: queues (None for one that is not there), the exchanges that are missing, and which of
+    its hosts are away, with the reason.
+    """
 
     queues: Mapping[str, Depth | None]
-    exchanges: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     away: Mapping[str, str] = field(default_factory=dict)
 
 

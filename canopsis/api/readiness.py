@@ -80,9 +80,8 @@ class Readiness:
         look, broker_error = self._ask_broker([name for process in chain for name in process.queues])
         records, database_error = self._ask_database()
         errors = {"rabbitmq-server": broker_error, "mongodb": database_error}
-        away = {"rabbitmq-server": look.away} if look is not None else {}
-        shown = [_with(each, away.get(each.name, {}), errors.get(each.name, "")) for each in servers]
-        facts = Facts(shown, None, chain, self._queues(look), exchanges=look.exchanges if look is not None else ())
+        shown = [_with(each, errors[each.name], look if each.name == "rabbitmq-server" else None) for each in servers]
+        facts = Facts(shown, None, chain, self._queues(look))
         if records is None:
             return facts, [], look
         instances, schema, letters = records
@@ -126,8 +125,8 @@ class Readiness:
 
     def _look(self) -> list[str]:
         servers = self._fresh_servers()
-        if any(server.error or server.blocked for server in servers):
-            return health.refusals(servers, None, 0.0, GRACE)
+        if refusals := health.refusals(servers, None, 0.0, GRACE):
+            return refusals
         try:
             return health.refusals(servers, *self._entry(), GRACE)
         except (TransportError, StoreError):
@@ -169,5 +168,6 @@ def instance_of(document: Mapping[str, object]) -> Instance:
     )
 
 
-def _with(server: Server, away: Mapping[str, str], error: str) -> Server:
-    return replace(server, error=server.error or error, away={**server.away, **away})
+def _with(server: Server, error: str, look: Look | None) -> Server:
+    server = replace(server, error=server.error or error)
+    return replace(server, missing=look.missing, away={**server.away, **look.away}) if look is not None else server

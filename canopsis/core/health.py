@@ -48,7 +48,8 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server of the site. ``error``: why it does not answer; ``blocked``: why the broker takes no messages;
-    ``away``: those of its hosts that do not answer, with the reason.
+    ``missing``: exchanges that the broker shall have and has not; ``away``: those of its hosts that do not answer,
+    with the reason.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Server:
     version: str = ""
     error: str = ""
     blocked: str = ""
+    missing: tuple[str, ...] = ()
     away: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,7 +132,7 @@ class Letters:
 class Facts:
     """What is known of a site. ``instances`` and ``queues`` are None when nobody could be asked.
 
-    ``schema`` is the version of the database and the one this release needs. ``exchanges`` are those that are missing.
+    ``schema`` is the version of the database and the one this release needs.
     """
 
     servers: Sequence[Server] = ()
@@ -139,7 +141,6 @@ class Facts:
     queues: Sequence[Queue] | None = None
     schema: tuple[int, int] = (0, 0)
     letters: Letters = Letters()
-    exchanges: Sequence[str] = ()
 
     def of_process(self, name: str) -> list[Instance]:
         """Return the instances of a process."""
@@ -160,7 +161,7 @@ def problems(facts: Facts) -> tuple[Problem, ...]:
     if facts.instances is not None:
         found += [*_of_processes(facts), *_of_hosts(facts.instances)]
     if facts.queues is not None:
-        found += [*_of_exchanges(facts.exchanges), *_of_queues(facts)]
+        found += _of_queues(facts)
     found += _of_letters(facts.letters)
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
 
@@ -172,6 +173,7 @@ def refusals(servers: Sequence[Server], entry: Queue | None, idle_for: float, gr
     """
     found = [f"{server.name} away" for server in servers if server.error]
     found += [f"{server.name} takes no messages" for server in servers if server.blocked and not server.error]
+    found += [f"{server.name} has no exchange {name}" for server in servers for name in server.missing]
     if entry is not None and entry.messages is None:
         found.append("the queue of new events is missing")
     elif entry is not None and idle_for > grace:
@@ -202,6 +204,9 @@ def _of_servers(servers: Sequence[Server]) -> Iterator[Problem]:
             for host, why in server.away.items():
                 todo = f"there: service {server.name} status"
                 yield Problem("degraded", f"{server.name} on {host}", f"does not answer: {why}", todo)
+        for name in server.missing:
+            todo = "the engines make it when they start: service amqp2engines restart"
+            yield Problem("down", f"exchange {name}", "does not exist", todo)
 
 
 def _of_schema(there: int, needed: int) -> Iterator[Problem]:
@@ -255,7 +260,7 @@ def _of_instances(instances: Sequence[Instance]) -> Iterator[Problem]:
         elif each.ended:
             yield Problem(bad, where, f"ended: {each.error}", log)
         elif each.alive and each.state != _RUNNING:
-            severity: Severity = "starting" if each.young and each.state.startswith("starting") else bad
+            severity: Severity = "starting" if each.young else bad
             yield Problem(severity, where, each.state, "" if severity == "starting" else log)
 
 
@@ -269,12 +274,6 @@ def _of_hosts(instances: Sequence[Instance]) -> Iterator[Problem]:
         age = min(each.age for each in gone)
         todo = f"is it up? there: service amqp2engines status; gone for good: canopsis engine forget {host}"
         yield Problem("degraded", f"host {host}", f"{names} said nothing for {age:.0f} s, and no goodbye", todo)
-
-
-def _of_exchanges(missing: Sequence[str]) -> Iterator[Problem]:
-    for name in missing:
-        todo = "the engines make it when they start: service amqp2engines restart"
-        yield Problem("down", f"exchange {name}", "does not exist", todo)
 
 
 def _of_queues(facts: Facts) -> Iterator[Problem]:

@@ -194,7 +194,7 @@ class TestFewRights:
         tap.delete_exchange(EVENTS)
         found = AmqpBroker(restricted).server()
         tap.open()
-        assert EVENTS in found.error
+        assert (found.error, found.missing) == ("", (EVENTS,))
         assert found.version
         assert rabbitmq.pids()
 

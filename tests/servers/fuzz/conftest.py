@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from share import TOTAL
 from watching import Watch
 from web import DATABASE, Web, add_users, write_files
 
+from canopsis.api.readiness import KEPT
 from canopsis.store import migrations
 from canopsis.store.client import Store
 
@@ -132,6 +134,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, mongodb: 
         made.engines = {name: start_engine(prefix, name) for name in _ENGINES}
         try:
             eventually(lambda: _is_whole(made), 90)
+            time.sleep(2 * KEPT)  # each process of the web server may still know the site as it was before
             yield made
         finally:
             _end(made)

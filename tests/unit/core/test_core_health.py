@@ -116,8 +116,9 @@ class TestProcesses:
         second = cleaner(id="instance:cleaner:h2:1", host="h2", state=state)
         assert one(instances=(CLEANER, second, WORKER)) == ("degraded", "cleaner:h2:1", state)
 
-    def test_an_instance_that_starts(self) -> None:
-        starting = cleaner(state="starting cleaner_events", starts=(2.0,))
+    @pytest.mark.parametrize("state", ["starting cleaner_events", "waiting for the broker: Connection refused"])
+    def test_an_instance_that_starts(self, state: str) -> None:
+        starting = cleaner(state=state, starts=(2.0,))
         assert one(instances=(starting, WORKER))[0] == "starting"
         assert one(instances=(replace(starting, starts=(60.0,)), WORKER))[0] == "down"
 
@@ -152,7 +153,8 @@ class TestProcesses:
 class TestQueues:
     def test_a6_deleted(self) -> None:
         assert one(queues=(Queue("in", None), *QUEUES[1:]))[:2] == ("down", "queue in")
-        assert one(exchanges=("canopsis.dead",))[:2] == ("down", "exchange canopsis.dead")
+        broker = replace(BROKER, missing=("canopsis.dead",))
+        assert one(servers=(DATABASE, broker))[:2] == ("down", "exchange canopsis.dead")
 
     def test_a6_nobody_reads_it(self) -> None:
         unread = (Queue("in", 3), *QUEUES[1:])
@@ -197,6 +199,7 @@ class TestReady:
 
     def test_a6_not_ready(self) -> None:
         assert self.refusals(error="secret") == ["rabbitmq-server away"]
+        assert self.refusals(missing=("canopsis.events",)) == ["rabbitmq-server has no exchange canopsis.events"]
         assert self.refusals(blocked="secret") == ["rabbitmq-server takes no messages"]
         assert self.refusals(Queue("in", None)) == ["the queue of new events is missing"]
         assert self.refusals(idle_for=31.0) == ["nobody reads new events"]
