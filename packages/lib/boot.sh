@@ -66,7 +66,7 @@ forget_boot() {
 
 boot_line() { printf '@reboot %s/bin/hypcontrol start' "$PREFIX"; }
 
-boot_line_stands() { crontab -l 2>/dev/null | grep -qxF "$(boot_line)"; }
+boot_line_stands() { crontab -l 2>/dev/null | grep -xF "$(boot_line)" >/dev/null; }
 
 # An ordinary user may have it so with one line. Where root built the site, that is root's.
 tell_boot() {

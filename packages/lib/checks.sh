@@ -64,7 +64,7 @@ check_sources() {
     [[ ! $FROM_OPTION ]] || return 0
     if ! command -v apt-get >/dev/null; then
         problem "no apt-get: the servers come from Debian's package sources; on another system give a bundle made on this release with --from"
-    elif ! apt-get -o Debug::NoLocking=1 --print-uris update 2>/dev/null | grep -q "^'"; then
+    elif ! apt-get -o Debug::NoLocking=1 --print-uris update 2>/dev/null | grep "^'" >/dev/null; then
         problem "apt has no package sources: name some in /etc/apt/sources.list.d, or give a bundle with --from"
     fi
 }

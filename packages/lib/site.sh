@@ -352,7 +352,7 @@ site_processes() {
     for process in /proc/[0-9]*; do
         case $(readlink "$process/exe" 2>/dev/null || true) in
             "$PREFIX"/opt/*) printf '%s\n' "${process#/proc/}" ;;
-            *) if tr '\0' '\n' 2>/dev/null <"$process/cmdline" | head -n 2 | grep -q "^$PREFIX/opt/"; then printf '%s\n' "${process#/proc/}"; fi ;;
+            *) if tr '\0' '\n' 2>/dev/null <"$process/cmdline" | sed -n 1,2p | grep "^$PREFIX/opt/" >/dev/null; then printf '%s\n' "${process#/proc/}"; fi ;;
         esac
     done
 }

@@ -33,7 +33,7 @@ TAP = "tap"
 """A queue that gets whatever comes to the exchange of events."""
 
 _USERS = Path(__file__).parents[3] / "roles" / "rabbitmq" / "tasks" / "users.yml"
-_FILES = {
+FILES = {
     "amqp.conf": """
 [master]
 hosts = {host}:{amqp}
@@ -97,7 +97,7 @@ class Web:
 
     def start(self, broker: RabbitMQ, database: MongoDB) -> None:
         """Write the files, start gunicorn, wait until it answers."""
-        write_files(self.prefix, broker, database, _FILES, self.user)
+        write_files(self.prefix, broker, database, FILES, self.user)
         command = [sys.executable, "-m", "gunicorn", "-c", "python:canopsis.api.gunicorn_conf", "-w", str(WORKERS)]
         command += ["-b", f"{HOST}:{self.port}", "--access-logfile", str(self.prefix / "access.log")]
         with (self.prefix / "web.log").open("ab") as log:

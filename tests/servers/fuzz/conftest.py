@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,9 @@ sys.path += [str(Path(__file__).parents[1] / room) for room in ("chain", "api")]
 
 from share import TOTAL
 from watching import Watch
-from web import DATABASE, Web, add_users, write_files
+from web import DATABASE, FILES, Web, add_users, write_files
 
-from canopsis.api.readiness import KEPT
-from canopsis.store import migrations
+from canopsis.store import leases, migrations
 from canopsis.store.client import Store
 
 _ENGINES = ("cleaner", "worker")
@@ -129,12 +127,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, mongodb: 
         roles = [{"role": "readWrite", "db": DATABASE}]
         db.client.admin.command("createUser", "webserver", pwd="a password", roles=roles)
         made = Site(rabbitmq, mongodb, db, Web(prefix))
-        made.web.start(rabbitmq, mongodb)
-        write_files(prefix, rabbitmq, mongodb, {"amqp2engines.conf": _CHAIN})
+        write_files(prefix, rabbitmq, mongodb, FILES | {"amqp2engines.conf": _CHAIN})
         made.engines = {name: start_engine(prefix, name) for name in _ENGINES}
         try:
-            eventually(lambda: _is_whole(made), 90)
-            time.sleep(2 * KEPT)  # each process of the web server may still know the site as it was before
+            # Before the web server starts: each of its processes would go on for a moment with what it saw before.
+            eventually(lambda: _works(made), 90)
+            made.web.start(rabbitmq, mongodb)
+            eventually(lambda: _is_whole(made))
             yield made
         finally:
             _end(made)
@@ -162,6 +161,12 @@ def watch(site: Site) -> Watch:
     return Watch(site.pids() | site.servers(), TOTAL)
 
 
+def _works(site: Site) -> bool:
+    assert all(process.poll() is None for process in site.engines.values())
+    running = [each for each in leases.all_instances(site.db) if each.get("state") == "running"]
+    return {each["process"] for each in running} == set(_ENGINES)
+
+
 def _is_whole(site: Site) -> bool:
     [found] = site.web.get("/api/v1/status").json["data"]
     alive = {each["process"] for each in found["engines"] if each["alive"]}
@@ -172,5 +177,6 @@ def _end(site: Site) -> None:
     for process in site.engines.values():
         process.terminate()
     codes = [process.wait(60) for process in site.engines.values()]
-    site.web.stop()
+    if site.web.process is not None:
+        site.web.stop()
     assert codes == [0, 0]
