@@ -18,7 +18,8 @@ from typing import Any
 
 from figures import cpu_seconds, listeners, table
 
-from canopsis.core.event import AnyEvent, normalise
+from canopsis.core.event import Event
+from canopsis.core.normalise import normalise
 from canopsis.engines.alarm import AlarmEngine
 from canopsis.engines.eventstore import EventStore
 from canopsis.runtime.context import StoreContext
@@ -75,7 +76,7 @@ class Worker:
         self._engine, self._log = AlarmEngine({}, 8), EventStore()
         self._store = SafeStore(db, threading.Event(), Health())
 
-    def measure(self, events: list[AnyEvent], batch: int) -> dict[str, Any]:
+    def measure(self, events: list[Event], batch: int) -> dict[str, Any]:
         """Work through ``events``; return CPU microseconds an event."""
         before, own = cpu_seconds(listeners(self._port)), time.process_time()
         for begin in range(0, len(events), batch):
@@ -88,7 +89,7 @@ class Worker:
         return {"worker µs": own, "mongodb µs": server, "bytes": 0}
 
 
-def _check(component: str, at: int, state: int) -> AnyEvent:
+def _check(component: str, at: int, state: int) -> Event:
     now = time.time()
     raw = {"connector": "bench", "connector_name": "alarms", "component": component, "state": state}
     return normalise(raw | {"timestamp": now, "event_id": f"{component}-{at}", "output": f"is {state} now"}, now)

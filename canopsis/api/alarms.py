@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
+from msgspec import convert
 
 from canopsis.api import intake, parameters
 from canopsis.api.body import Text, object_of, read_texts
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.listing import query_of
 from canopsis.api.responses import one, page_of, part_of
+from canopsis.core.alarm import Alarm
+from canopsis.core.event_types import ACTIONS
+from canopsis.core.event_types.declaration import EventType
 from canopsis.core.fields import EVENT_ID, EVENT_IDS
 from canopsis.errors import RequestError
 from canopsis.store.alarms import AlarmQuery
@@ -112,24 +116,25 @@ def _part(call: Call, alarm: Document, older: str) -> Document:
     return found
 
 
-def _action(name: str, summary: str, fields: Mapping[str, Text], objection: Callable[[Document], str]) -> None:
-    """Declare ``POST /alarms/<alarm_id>/<name>``; ``objection`` says why it makes no sense, or nothing."""
+def _offer(action: EventType) -> None:
+    """Declare ``POST /alarms/<alarm_id>/<action>``."""
+    fields = _COMMENT_FIELDS if "output" in action.required else _ACTION_FIELDS
 
     def act(call: Call) -> Response:
         given = read_texts(call.content, fields)
         alarm = _find(call)
-        why = "it is resolved" if not alarm["open"] else objection(alarm)
+        why = _objection(action, alarm)
         if why:
-            raise RequestError(409, f"{name} makes no sense for alarm {alarm['_id']}: {why}")
-        event = _event(name, alarm, given | {"author": given["author"] or call.user}, call.backend.now())
+            raise RequestError(409, f"{action.name} makes no sense for alarm {alarm['_id']}: {why}")
+        event = _event(action.name, alarm, given | {"author": given["author"] or call.user}, call.backend.now())
         taken = intake.publish([event], call.backend)
         return one({"alarm_id": alarm["_id"], "event_id": taken[0].event_id, "status": "accepted"}, status=202)
 
-    act.__name__ = name
+    act.__name__ = action.name
     optional = all(each.default is not None for each in fields.values())
     declare = resource.post(
-        f"/alarms/<alarm_id>/{name}",
-        summary,
+        f"/alarms/<alarm_id>/{action.name}",
+        action.summary,
         role="operator",
         segments=_ID,
         body=object_of(fields, optional),
@@ -138,31 +143,11 @@ def _action(name: str, summary: str, fields: Mapping[str, Text], objection: Call
     declare(act)
 
 
-def _acked(alarm: Document) -> str:
-    return f"{alarm['ack']['author']} acknowledged it already" if alarm.get("ack") else ""
-
-
-def _not_acked(alarm: Document) -> str:
-    return "" if alarm.get("ack") else "nobody acknowledged it"
-
-
-def _cancelled(alarm: Document) -> str:
-    return f"{alarm['cancel']['author']} cancelled it already" if alarm.get("cancel") else ""
-
-
-def _not_cancelled(alarm: Document) -> str:
-    return "" if alarm.get("cancel") else "it is not cancelled"
-
-
-def _nothing(_alarm: Document) -> str:
-    return ""
-
-
-_action("ack", "Say that you look after an alarm.", _ACTION_FIELDS, _acked)
-_action("ackremove", "Take an acknowledge back.", _ACTION_FIELDS, _not_acked)
-_action("cancel", "Say that an alarm is a false one.", _ACTION_FIELDS, _cancelled)
-_action("uncancel", "Take a cancel back.", _ACTION_FIELDS, _not_cancelled)
-_action("comment", "Add a comment to an alarm.", _COMMENT_FIELDS, _nothing)
+def _objection(action: EventType, document: Document) -> str:
+    alarm = convert(document, Alarm)
+    if not alarm.open:
+        return "it is resolved"
+    return action.objection(alarm) if action.objection is not None else ""
 
 
 def _find(call: Call) -> Document:
@@ -186,3 +171,7 @@ def _event(name: str, alarm: Document, given: Mapping[str, str], now: float) -> 
         "event_id": given["event_id"],
     }
     return event | ({"resource": alarm["resource"]} if alarm.get("resource") else {})
+
+
+for _each in ACTIONS.values():
+    _offer(_each)

@@ -11,12 +11,11 @@ from canopsis.api.intake import Examined, Wish
 from canopsis.api.listing import query_of
 from canopsis.api.responses import many, page_of, partly
 from canopsis.core.body import loads
+from canopsis.core.event_types import EVENT_TYPES
 from canopsis.store.events import EventQuery
 
 resource = Resource("events", service="events")
 classic = Resource("event", service="events", prefix="")
-
-TYPES = ("check", "log", "perf", "ack", "ackremove", "cancel", "uncancel", "comment", "resolve")
 
 _EVENT = {"$ref": "#/components/schemas/Event"}
 _EVENTS = {"oneOf": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": intake.MAX_EVENTS}]}
@@ -82,7 +81,7 @@ def send_classic(call: Call) -> Response:
     "/events",
     "List events, latest received first.",
     parameters=(
-        parameters.several("event_type", "Only these types.", TYPES),
+        parameters.several("event_type", "Only these types.", tuple(EVENT_TYPES)),
         parameters.text("entity_id", "Only events of this entity."),
         parameters.text("connector", "Only events of this connector."),
         parameters.text("component", "Only events of this component."),

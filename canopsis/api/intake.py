@@ -10,7 +10,9 @@ from urllib.parse import unquote_to_bytes
 from canopsis.api.ports import Backend, Message
 from canopsis.api.problems import members_of, unconfirmed
 from canopsis.core import body
-from canopsis.core.event import AnyEvent, Resolve, elements_of, normalise, routing_key
+from canopsis.core.event import Event, event_type, routing_key
+from canopsis.core.event_types import SENT_BY_SOURCES
+from canopsis.core.normalise import elements_of, normalise
 from canopsis.errors import InputError, InvalidEvent, RequestError, TransportError
 from canopsis.transport.codec import pack
 from canopsis.transport.topology import EVENTS
@@ -28,7 +30,7 @@ _DIFFERS = "_"
 class Taken:
     """An event that may be published, as it came, with its id and its time."""
 
-    event: AnyEvent
+    event: Event
     event_id: str
     raw: dict[str, Any]
 
@@ -130,14 +132,16 @@ def messages(taken: Sequence[Taken]) -> Iterator[Message]:
         yield Message(EVENTS, key, packed)
 
 
-def common_key(events: Iterable[AnyEvent]) -> str:
+def common_key(events: Iterable[Event]) -> str:
     """Return the routing key of several events: what all have in common, ``_`` where they differ."""
-    words = [
-        [event.connector, event.connector_name, _type(event), event.source_type, event.component, event.resource or ""]
-        for event in events
-    ]
-    common = [column[0] if len(set(column)) == 1 else _DIFFERS for column in zip(*words, strict=True)]
+    columns = zip(*map(_words, events), strict=True)
+    common = [column[0] if len(set(column)) == 1 else _DIFFERS for column in columns]
     return ".".join(common if common[-1] else common[:-1])
+
+
+def _words(event: Event) -> tuple[str, ...]:
+    kind, resource = event_type(event), event.resource or ""
+    return event.connector, event.connector_name, kind, event.source_type, event.component, resource
 
 
 def form_event(data: bytes) -> bytes:
@@ -158,8 +162,8 @@ def _examine_one(raw: dict[str, Any], now: float, backend: Backend, wish: Wish) 
     if wish.state_scale is not None and raw.get("state_scale") is None:
         raw = raw | {"state_scale": wish.state_scale}
     event = normalise(raw, now)
-    if isinstance(event, Resolve):
-        raise InvalidEvent("event_type", "resolve", "a type that comes from outside: the engines resolve alarms")
+    if event_type(event) not in SENT_BY_SOURCES:
+        raise InvalidEvent("event_type", event_type(event), f"{', '.join(SENT_BY_SOURCES)}: engines send the others")
     event_id = event.event_id or backend.new_id()
     return Taken(event, event_id, raw | _stamps(raw, event_id, now))
 
@@ -181,7 +185,3 @@ def _refusal(examined: Examined) -> RequestError:
     detail = f"{examined.refused} of {total} events are refused, nothing is published; the first: {first['detail']}"
     members = {name: first[name] for name in ("index", "field", "value", "allowed")}
     return RequestError(400, detail, members | {"refused": examined.refused, "errors": errors})
-
-
-def _type(event: AnyEvent) -> str:
-    return str(event.__struct_config__.tag)

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from canopsis.core.event import Check
+from canopsis.core.event_types import EVENT_TYPES, SENT_BY_SOURCES
+from canopsis.core.event_types.check import Check
+from canopsis.core.event_types.declaration import EventType
 from canopsis.core.fields import EVENT_ID, MAX_TAGS, SCALES
 from canopsis.core.perfdata import MAX_ITEMS, MAX_UNIT
 from canopsis.core.text import MAX_NAME
@@ -15,7 +17,6 @@ from canopsis.core.text import MAX_NAME
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"
-EVENT_TYPES = ("check", "log", "perf", "ack", "ackremove", "cancel", "uncancel", "comment")
 
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufffd]*$"
 """Texts of parameters: nothing that cannot be seen but a blank."""
@@ -58,31 +59,34 @@ def _event(own: Mapping[str, Schema]) -> Schema:
         "required": list(_ARE_NAMES),
         "additionalProperties": True,
         "allOf": [
-            # Without a type it is a check.
-            _when({"event_type": {"const": "check"}}, {"required": ["state"]}),
-            _when({"event_type": {"const": "comment"}}, {"required": ["output"]}, there=["event_type"]),
+            *(_needed(each) for each in _FROM_SOURCES if each.required),
             _when({"source_type": {"const": "resource"}}, _WITH_RESOURCE, there=["source_type"]),
             _when({"source_type": {"const": "component"}}, _WITHOUT_RESOURCE, there=["source_type"]),
         ],
     }
 
 
+def _needed(declared: EventType) -> Schema:
+    """Return what a type of event must have; without a type it is a check."""
+    there = None if declared.name == "check" else ["event_type"]
+    return _when({"event_type": {"const": declared.name}}, {"required": list(declared.required)}, there)
+
+
 def _when(properties: Schema, then: Schema, there: list[str] | None = None) -> Schema:
     return {"if": {"properties": properties} | ({"required": there} if there else {}), "then": then}
 
 
+_FROM_SOURCES = [EVENT_TYPES[name] for name in SENT_BY_SOURCES]
 _WITH_RESOURCE: Schema = {"required": ["resource"], "properties": {"resource": _NAME}}
 _WITHOUT_RESOURCE: Schema = {"properties": {"resource": {"enum": ["", None]}}}
 _OTHERS: Schema = {
-    "event_type": {"enum": list(EVENT_TYPES), "default": "check"},
+    "event_type": {"enum": list(SENT_BY_SOURCES), "default": "check"},
     "source_type": {"enum": ["component", "resource"], "description": "By default what there is a name of."},
     "resource": _RESOURCE,
-    "state": {"enum": [0, 1, 2, 3], "description": "0 OK, 1 warning, 2 critical, 3 unknown. A check has one."},
-    "state_type": {"enum": [0, 1], "default": 1, "description": "0 soft, 1 hard."},
+    **{name: own.schema for each in _FROM_SOURCES for name, own in each.fields.items()},
     "state_scale": {"type": "string", "pattern": SCALE, "description": f"What the states 0 to 3 mean: {SCALES}."},
     "timestamp": {"type": "number", "description": "Seconds since the epoch; by default the time of receipt."},
     "event_id": {"type": "string", "pattern": f"^({EVENT_ID.pattern})?$"},
-    "level": {"type": "string", "description": "Of a log event."},
     "tags": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_TAGS},
     "perf_data": {"type": "string", "description": "Performance data as a Nagios plugin writes it."},
 }

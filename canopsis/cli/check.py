@@ -12,7 +12,7 @@ from typing import Any
 from canopsis.cli.alarms import STATES
 from canopsis.cli.common import DONE, NOT_DONE, command, complain, murmur, parser, say, show_json
 from canopsis.core import plugin
-from canopsis.core.event import normalise
+from canopsis.core.normalise import normalise
 from canopsis.errors import InvalidEvent
 from canopsis.ops import config, pluginrun
 from canopsis.ops.apiclient import Api

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from canopsis.cli.common import DONE, NOT_DONE, command, complain, murmur, parser, say, show_json
+from canopsis.core.event_types import EVENT_TYPES, SENT_BY_SOURCES
 from canopsis.errors import InputError
 from canopsis.ops import config
 from canopsis.ops.apiclient import Api
@@ -26,22 +27,18 @@ send-event --csv events.csv             the first line names the fields
 tail -F app.json | send-event --batch 1 --connector app -
 """
 
-TYPES = ("check", "log", "perf", "ack", "ackremove", "cancel", "uncancel", "comment")
-
 _FIELDS = {
     "connector": "kind of source",
     "connector-name": "which source of that kind (this host)",
-    "event-type": f"{', '.join(TYPES)} (check)",
+    "event-type": f"{', '.join(SENT_BY_SOURCES)} (check)",
     "component": "host or application it speaks of",
     "resource": "part of the component",
-    "state": "0 OK, 1 warning, 2 critical, 3 unknown",
-    "state-type": "0 soft, 1 hard",
+    **{name.replace("_", "-"): own.help for each in EVENT_TYPES.values() for name, own in each.fields.items()},
     "output": "one line",
     "long-output": "more lines",
     "timestamp": "seconds since the epoch (now)",
     "author": "who did it",
     "perf-data": "Nagios performance data",
-    "level": "level of a log event",
     "event-id": "an id of your own: the same id again is the same event",
     "state-scale": "what 0 to 3 mean: nagios, severity, or such as ok,warning,warning,critical (nagios)",
 }

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 SYSTEM = "canopsis"
 """Author of what no operator and no source did."""
-
-StepType = Literal[
-    "stateinc",
-    "statedec",
-    "statusinc",
-    "statusdec",
-    "ack",
-    "ackremove",
-    "cancel",
-    "uncancel",
-    "comment",
-    "resolve",
-    "statecounter",
-]
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -31,7 +15,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     many there are, ``counts`` how many of each type and of each state (``state0`` to ``state3``).
     """
 
-    type: StepType
+    type: str
     t: float
     author: str
     message: str

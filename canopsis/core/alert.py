@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from canopsis.core.event import AnyEvent, event_type, routing_key
-from canopsis.core.lifecycle import Change, kind_of
+from canopsis.core.change import Change
+from canopsis.core.event import Event, event_type, routing_key
+from canopsis.core.lifecycle import kind_of
 
 _OF_ALARM = (
     "entity_id",
@@ -30,7 +31,7 @@ _OF_ALARM = (
 )
 
 
-def alert_body(change: Change, event: AnyEvent) -> dict[str, Any]:
+def alert_body(change: Change, event: Event) -> dict[str, Any]:
     """Return the alert of ``change``: the alarm as it is now, the event and the steps that it made.
 
     ``kind`` is ``opened``, ``changed`` or ``resolved``, also when the event is a repeat.
@@ -46,6 +47,6 @@ def alert_body(change: Change, event: AnyEvent) -> dict[str, Any]:
     return body
 
 
-def alert_routing_key(change: Change, event: AnyEvent) -> str:  # noqa: ARG001 - keys may come to tell more
+def alert_routing_key(change: Change, event: Event) -> str:  # noqa: ARG001 - keys may come to tell more
     """Return the routing key of the alert: the event's own, whose third word says what was done."""
     return routing_key(event)

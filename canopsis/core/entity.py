@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from canopsis.core.event import AnyEvent
+    from canopsis.core.event import Event
 
 EntityType = Literal["connector", "component", "resource"]
 
@@ -45,7 +45,7 @@ def _quote(name: str) -> str:
     return name
 
 
-def entity_id(event: AnyEvent) -> str:
+def entity_id(event: Event) -> str:
     """Return the id of the entity that ``event`` is about."""
     return id_of(event.component, event.resource if event.source_type == "resource" else None)
 
@@ -55,7 +55,7 @@ def partition_of(entity_id: str, partitions: int) -> int:
     return crc32(entity_id.encode()) % partitions
 
 
-def entities_of(event: AnyEvent) -> list[EntityFacts]:
+def entities_of(event: Event) -> list[EntityFacts]:
     """Return what ``event`` says of its entity, of the component of a resource, and of its connector."""
     speaker = connector_id(event.connector, event.connector_name)
     component = id_of(event.component)

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from canopsis.core.event import AnyEvent, Check, event_type
+from canopsis.core.event import Event, event_type
+from canopsis.core.event_types.check import Check
 
 Content = tuple[object, ...]
 """What counts of an event: not its time, for a source that sends again may stamp anew."""
@@ -30,7 +31,7 @@ _MOST_OF_ID = 55
 _ENCODER = msgspec.json.Encoder()
 
 
-def content_of(event: AnyEvent) -> Content:
+def content_of(event: Event) -> Content:
     """Return what counts of ``event``."""
     state, state_type = (event.state, event.state_type) if type(event) is Check else (None, None)
     kind = event_type(event)

@@ -11,9 +11,14 @@ from msgspec import structs
 
 from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body, alert_routing_key
+from canopsis.core.change import Change, LifecycleRules
 from canopsis.core.entity import partition_of
-from canopsis.core.event import AnyEvent, Check, Log, Perf, Resolve, routing_key
-from canopsis.core.lifecycle import Change, LifecycleRules, apply, is_late, is_quiet
+from canopsis.core.event import Event, routing_key
+from canopsis.core.event_types.check import Check
+from canopsis.core.event_types.log import Log
+from canopsis.core.event_types.perf import Perf
+from canopsis.core.event_types.resolve import Resolve
+from canopsis.core.lifecycle import apply, is_late, is_quiet
 from canopsis.engines.alarm_past import Past
 from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
@@ -115,10 +120,10 @@ class AlarmEngine:
         for entity in [entity for entity in self._memory if partition_of(entity, self._partitions) in partitions]:
             del self._memory[entity]
 
-    def _where(self, event: AnyEvent) -> tuple[Alarm | None, LifecycleRules]:
+    def _where(self, event: Event) -> tuple[Alarm | None, LifecycleRules]:
         return self._memory[event.entity_id].alarm, self._rules
 
-    def _past(self, events: Sequence[AnyEvent], moving: Collection[str], ctx: Context) -> Past | None:
+    def _past(self, events: Sequence[Event], moving: Collection[str], ctx: Context) -> Past | None:
         """Ask for the past of ``events``, all those on the entities that may change: quiet ones cost nothing."""
         if not events:
             return None
@@ -133,7 +138,7 @@ class AlarmEngine:
             memory[entity].asked = True
         return past
 
-    def _act(self, event: AnyEvent, work: _Work, past: Past) -> AnyEvent:
+    def _act(self, event: Event, work: _Work, past: Past) -> Event:
         """Do what ``event`` does to the alarm of its entity; return it as it is to go on."""
         known, effects, now = self._memory[event.entity_id], work.effects, work.now
         alarm = known.current(now)
@@ -151,7 +156,7 @@ class AlarmEngine:
             known.alarm = _take(change, alarm, own, work)
         return own
 
-    def _recall(self, events: Sequence[AnyEvent], ctx: Context) -> None:
+    def _recall(self, events: Sequence[Event], ctx: Context) -> None:
         memory = self._memory
         unknown = {event.entity_id for event in events if event.entity_id not in memory}
         if not unknown:
@@ -166,7 +171,7 @@ class AlarmEngine:
             memory[entity] = _Known(alarm, None if alarm is None else alarm.last_event)
 
 
-def _take(change: Change, before: Alarm | None, event: AnyEvent, work: _Work) -> Alarm | None:
+def _take(change: Change, before: Alarm | None, event: Event, work: _Work) -> Alarm | None:
     """Have a change written and told; return the alarm to remember."""
     after = change.alarm
     if change.kind != "seen":
@@ -189,7 +194,7 @@ def _seconds(options: Mapping[str, object], name: str, default: float) -> float:
     return float(value) if isinstance(value, (int, float, str)) else default
 
 
-def _alert(change: Change, event: AnyEvent) -> Outgoing:
+def _alert(change: Change, event: Event) -> Outgoing:
     body: dict[str, Any] = alert_body(change, event)
     return Outgoing(ALERTS, alert_routing_key(change, event), _ENCODER.encode(body))
 

@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from msgspec import structs
 
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.event import AnyEvent, Check, Resolve
+from canopsis.core.change import Change, alarm_id
+from canopsis.core.event import Event
+from canopsis.core.event_types.check import Check
+from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.identity import REUSED, Content, content_of, derived_id
-from canopsis.core.lifecycle import Change, alarm_id, made_by
+from canopsis.core.lifecycle import made_by
 from canopsis.runtime.contract import Context
 
 
@@ -23,12 +26,12 @@ class Past:
     ``events`` are in order; ``alarms`` has the open alarm of each of their entities, or None.
     """
 
-    def __init__(self, events: Sequence[AnyEvent], alarms: Mapping[str, Alarm | None], ctx: Context) -> None:
+    def __init__(self, events: Sequence[Event], alarms: Mapping[str, Alarm | None], ctx: Context) -> None:
         self._log = _log_of(events, ctx)
         self._ended = _ended(events, alarms, self._log, ctx)
         self._steps = self._steps_made(events, alarms, ctx)
 
-    def identify(self, event: AnyEvent) -> tuple[AnyEvent, bool]:
+    def identify(self, event: Event) -> tuple[Event, bool]:
         """Return the event, under an id of its own where its is another's, and whether it came before."""
         if not event.event_id:
             return event, False
@@ -43,11 +46,11 @@ class Past:
         self._log[own.event_id] = content
         return own, came
 
-    def is_written(self, event: AnyEvent, alarm: Alarm | None) -> bool:
+    def is_written(self, event: Event, alarm: Alarm | None) -> bool:
         """Tell whether ``event`` is one of those that an alarm of its entity was last written by, or made steps."""
         return any(event.event_id in one.written_by or self._made(event, one) for one in self._alarms(event, alarm))
 
-    def again(self, event: AnyEvent, alarm: Alarm | None) -> Change | None:
+    def again(self, event: Event, alarm: Alarm | None) -> Change | None:
         """Return what an event that came before did then, None when it did nothing that is still known."""
         for found in self._alarms(event, alarm):
             made = self._made(event, found)
@@ -55,16 +58,16 @@ class Past:
                 return Change("repeat", found, made, frozenset())
         return None
 
-    def _alarms(self, event: AnyEvent, alarm: Alarm | None) -> list[Alarm]:
+    def _alarms(self, event: Event, alarm: Alarm | None) -> list[Alarm]:
         """Return the alarms that ``event`` may have changed before: the open one, and those that ended."""
         ended = self._ended.get(event.entity_id, [])
         return ended if alarm is None else [alarm, *ended]
 
-    def _made(self, event: AnyEvent, alarm: Alarm) -> tuple[Step, ...]:
+    def _made(self, event: Event, alarm: Alarm) -> tuple[Step, ...]:
         return made_by(event.event_id, alarm) or tuple(self._steps.get((alarm.id, event.event_id), ()))
 
     def _steps_made(
-        self, events: Sequence[AnyEvent], alarms: Mapping[str, Alarm | None], ctx: Context
+        self, events: Sequence[Event], alarms: Mapping[str, Alarm | None], ctx: Context
     ) -> dict[tuple[str, str], list[Step]]:
         """Return steps of events that came before and are in an alarm no more, by alarm and event."""
         known: dict[str, tuple[Alarm, set[str]]] = {}
@@ -81,12 +84,12 @@ class Past:
                     found.setdefault((alarm.id, step.e), []).append(step)
         return found
 
-    def _ids_of(self, event: AnyEvent, alarm: Alarm) -> list[str]:
+    def _ids_of(self, event: Event, alarm: Alarm) -> list[str]:
         """Return the ids under which ``event`` came before, none when it did not."""
         return [one for one in _ids(event, self._log) if one in self._log or one in alarm.written_by]
 
 
-def _log_of(events: Sequence[AnyEvent], ctx: Context) -> dict[str, Content]:
+def _log_of(events: Sequence[Event], ctx: Context) -> dict[str, Content]:
     """Return what counts of those of ``events`` that are in the event log, by id: their own, or one derived."""
     log = ctx.stored_events({event.event_id for event in events})
     seen = dict(log)
@@ -98,7 +101,7 @@ def _log_of(events: Sequence[AnyEvent], ctx: Context) -> dict[str, Content]:
     return log | ctx.stored_events(derived) if derived else log
 
 
-def _ids(event: AnyEvent, log: Mapping[str, Content]) -> tuple[str, ...]:
+def _ids(event: Event, log: Mapping[str, Content]) -> tuple[str, ...]:
     """Return the ids that ``event`` may have: its own, and one derived where that is another's."""
     if event.event_id not in log:
         return (event.event_id,)
@@ -111,7 +114,7 @@ def _is_new_to(alarm: Alarm | None, event: Resolve) -> bool:
 
 
 def _ended(
-    events: Sequence[AnyEvent], alarms: Mapping[str, Alarm | None], log: Mapping[str, Content], ctx: Context
+    events: Sequence[Event], alarms: Mapping[str, Alarm | None], log: Mapping[str, Content], ctx: Context
 ) -> dict[str, list[Alarm]]:
     """Return, by entity, alarms that ended and that one of ``events`` may have opened or resolved before.
 

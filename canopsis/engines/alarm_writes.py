@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.event import AnyEvent
-from canopsis.core.lifecycle import Change
+from canopsis.core.change import Change
+from canopsis.core.event import Event
 from canopsis.core.steps import Segment, folded
 from canopsis.store import alarm_steps, alarms
 from canopsis.store.operations import Document, Guarded, Insert, Operation, Writes
@@ -45,7 +45,7 @@ class Writing:
         work.segments += segments
         return alarm
 
-    def writes(self, events: Sequence[AnyEvent], after: Sequence[AnyEvent]) -> Writes:
+    def writes(self, events: Sequence[Event], after: Sequence[Event]) -> Writes:
         """Return the writes, older steps first.
 
         ``events`` are all those of the batch that act on alarms, ``after`` the same as they go on.
@@ -58,7 +58,7 @@ class Writing:
         older: Writes = {alarm_steps.COLLECTION: segments} if segments else {}
         return older | {alarms.COLLECTION: [_operation(work) for work in works]}
 
-    def _sign(self, events: Sequence[AnyEvent], after: Sequence[AnyEvent]) -> None:
+    def _sign(self, events: Sequence[Event], after: Sequence[Event]) -> None:
         """Note in each alarm all events of the batch on its entity: delivered again, they are known.
 
         One that had no effect (an acknowledge before the alarm opened) could have one the second time.

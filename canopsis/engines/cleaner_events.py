@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from canopsis.core import body
-from canopsis.core.event import decode, normalise
+from canopsis.core.normalise import decode, normalise
 from canopsis.errors import InvalidEvent
 from canopsis.runtime.bysource import UNKNOWN, source_of, source_of_raw
 from canopsis.runtime.contract import Batch, Context, Dead, Effects, Raw

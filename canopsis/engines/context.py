@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from canopsis.core.entity import EntityFacts, entities_of, partition_of
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.runtime.contract import Batch, Context, Effects
 from canopsis.store.entities import COLLECTION
 from canopsis.store.operations import Document, Operation, Upsert
@@ -31,7 +31,7 @@ class ContextEngine:
     def process(self, batch: Batch, ctx: Context) -> Effects:
         """Forward every event. Raises StoreError, and remembers nothing of the batch then."""
         effects = Effects(forward=list(batch.events))
-        new: dict[Seen, AnyEvent] = {}
+        new: dict[Seen, Event] = {}
         seen = self._seen
         for event in batch.events:
             key = (event.entity_id, event.connector, event.connector_name)

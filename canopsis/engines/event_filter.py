@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.core.pattern import compile as compile_pattern
 from canopsis.errors import InvalidPattern
 from canopsis.runtime.contract import Batch, Context, Drop, Effects
@@ -26,7 +26,7 @@ class Rule:
 
     id: str
     drops: bool
-    matches: Callable[[AnyEvent], bool]
+    matches: Callable[[Event], bool]
     reason: str
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from canopsis.core.entity import partition_of
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.runtime.contract import Batch, Context, Dead, Effects
 from canopsis.store import metrics
 from canopsis.store.operations import Document, Operation
@@ -62,7 +62,7 @@ class Perfdata:
         else:
             self._known = {key for key in self._known if partition_of(key[0], self._partitions) not in partitions}
 
-    def _new_names(self, events: Sequence[AnyEvent]) -> list[Operation]:
+    def _new_names(self, events: Sequence[Event]) -> list[Operation]:
         known = self._known
         new: dict[Series, str | None] = {}
         for event in events:
@@ -81,7 +81,7 @@ def _unreadable(document: Document) -> Dead:
     return Dead(body, "no hour can be made of these stored values", key=repr(document["_id"]))
 
 
-def _raw(event: AnyEvent, now: float) -> Operation:
+def _raw(event: Event, now: float) -> Operation:
     items = event.perf_data_array
     values = {item.metric: item.value for item in items}
     units = {item.metric: item.unit for item in items if item.unit}

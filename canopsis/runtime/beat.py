@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from canopsis.core.event import AnyEvent, routing_key
+from canopsis.core.event import Event, routing_key
 from canopsis.errors import CanopsisError, InputError, StoreError, TransportError
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Effects, Engine, Outgoing, encode
@@ -198,5 +198,5 @@ class Beats:
         self._release()
 
 
-def _outgoing(event: AnyEvent) -> Outgoing:
+def _outgoing(event: Event) -> Outgoing:
     return Outgoing(EVENTS, routing_key(event), encode(event))

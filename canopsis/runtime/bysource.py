@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.core.text import name_of
 from canopsis.store.operations import Document
 
@@ -32,7 +32,7 @@ _MAX_BYTES = 120
 """Of a source's name: it becomes a part of a routing key."""
 
 
-def source_of(event: AnyEvent) -> str:
+def source_of(event: Event) -> str:
     """Return the name under which the source of ``event`` is counted."""
     return _cut(f"{event.connector}/{event.connector_name}")
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.core.identity import Content
 from canopsis.runtime.bysource import Counts, Kind
 from canopsis.store.operations import Document, Writes, no_writes
@@ -63,7 +63,7 @@ class Message:
 class Batch:
     """What ``process`` gets: decoded events, or raw messages for an engine whose input is raw."""
 
-    events: Sequence[AnyEvent] = ()
+    events: Sequence[Event] = ()
     raw: Sequence[Raw] = ()
 
 
@@ -114,7 +114,7 @@ class Effects:
     beside the balance: an event that is counted is forwarded, dropped or dead as any other.
     """
 
-    forward: list[AnyEvent] = field(default_factory=list)
+    forward: list[Event] = field(default_factory=list)
     publish: list[Outgoing] = field(default_factory=list)
     write: Writes = field(default_factory=no_writes)
     drop: list[Drop] = field(default_factory=list)
@@ -218,7 +218,7 @@ class EngineKind:
 Registry = Mapping[str, EngineKind]
 
 
-def encode(event: AnyEvent) -> bytes:
+def encode(event: Event) -> bytes:
     """Return the JSON of ``event`` as it travels between processes."""
     return _ENCODER.encode(event)
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from canopsis.core.event import AnyEvent, decode_batch
+from canopsis.core.event import Event
+from canopsis.core.normalise import decode_batch
 from canopsis.errors import InvalidEvent
 from canopsis.runtime.contract import Batch, Dead, Registry
 from canopsis.runtime.counters import Tally
@@ -119,7 +120,7 @@ class Intake:
         return taken
 
     def _decode(self, engine: str, group: Sequence[Delivery], taken: Taken) -> Batch:
-        events: list[AnyEvent] = []
+        events: list[Event] = []
         for delivery in group:
             try:
                 events += decode_batch(delivery.body)

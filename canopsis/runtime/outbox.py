@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from canopsis.core.entity import partition_of
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.errors import InputError
 from canopsis.runtime.contract import Dead, Input, Message, Outgoing, Registry, encode
 from canopsis.runtime.pipeline import Outcome, as_messages
@@ -52,7 +52,7 @@ class Outbox:
                     yield Outgoing(DEFAULT_EXCHANGE, queue_name(name, partition), body)
 
 
-def by_partition(events: Sequence[AnyEvent], partitions: int) -> list[list[bytes]]:
+def by_partition(events: Sequence[Event], partitions: int) -> list[list[bytes]]:
     """Return the encoded events of each partition, in their order."""
     parts: list[list[bytes]] = [[] for _ in range(partitions)]
     for event in events:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from canopsis.core.event import AnyEvent
+from canopsis.core.event import Event
 from canopsis.errors import CanopsisError, StoreError, reason_of
 from canopsis.runtime import bysource
 from canopsis.runtime.contract import (
@@ -31,7 +31,7 @@ from canopsis.transport.topology import queue_name
 
 _LOG = logging.getLogger(__name__)
 
-Unit = AnyEvent | Raw
+Unit = Event | Raw
 """The least that can be a dead letter of its own."""
 
 
@@ -60,7 +60,7 @@ class Outcome:
 
     write: Writes = field(default_factory=dict)
     publish: list[Outgoing] = field(default_factory=list)
-    hops: dict[str, list[AnyEvent]] = field(default_factory=dict)
+    hops: dict[str, list[Event]] = field(default_factory=dict)
     dead: list[tuple[str, Dead]] = field(default_factory=list)
     drop: list[tuple[str, Drop]] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -141,7 +141,7 @@ def stages_of(chain: ChainSettings, process: str, engines: Mapping[str, tuple[En
     return stages
 
 
-def as_messages(name: str, events: Sequence[AnyEvent]) -> list[Message]:
+def as_messages(name: str, events: Sequence[Event]) -> list[Message]:
     """Return ``events`` as messages for the engine ``name``, whose input is raw."""
     return [Message(body, routing_key=queue_name(name)) for body in pack(map(encode, events))]
 
@@ -207,6 +207,6 @@ def _check_balance(stage: Stage, batch: Batch, effects: Effects) -> None:
 
 def _dead_unit(stage: Stage, unit: Unit, error: Exception) -> Dead:
     reason = f"{stage.name} failed: {reason_of(error)}"
-    if isinstance(unit, AnyEvent):
+    if isinstance(unit, Event):
         return Dead(encode(unit), reason, key=unit.event_id)
     return Dead.of(unit, reason)

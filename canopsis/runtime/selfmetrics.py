@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from canopsis.core.event import Perf, PerfData
+from canopsis.core.event_types.perf import Perf
+from canopsis.core.perfdata import PerfData
 from canopsis.runtime.bysource import Kind
 from canopsis.runtime.counters import Tally
 

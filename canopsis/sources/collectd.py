@@ -14,9 +14,10 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from canopsis.core.event import AnyEvent, normalise
+from canopsis.core.event import Event
 from canopsis.core.extra import MAX_FLOAT
 from canopsis.core.fields import EARLIEST
+from canopsis.core.normalise import normalise
 from canopsis.errors import InvalidEvent
 from canopsis.sources.rates import Counters
 from canopsis.sources.types_db import KINDS, DataSource, Types
@@ -63,7 +64,7 @@ class Mapped:
     """
 
     source: str
-    event: AnyEvent | None = None
+    event: Event | None = None
     notes: tuple[str, ...] = ()
     error: InvalidEvent | None = None
 

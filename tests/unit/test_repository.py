@@ -16,8 +16,11 @@ import pytest
 
 from canopsis.core import perfdata
 from canopsis.core.alert import alert_body
-from canopsis.core.event import Check, normalise, routing_key
-from canopsis.core.lifecycle import LifecycleRules, apply
+from canopsis.core.change import LifecycleRules
+from canopsis.core.event import routing_key
+from canopsis.core.event_types.check import Check
+from canopsis.core.lifecycle import apply
+from canopsis.core.normalise import normalise
 from canopsis.core.notes import Notes
 from canopsis.runtime.settings import default_chain
 

@@ -12,7 +12,7 @@ import pytest
 from servers import HOST, eventually
 from web import Tap, Web, key_of
 
-from canopsis.core.event import decode, normalise
+from canopsis.core.normalise import decode, normalise
 
 EVENTS = "/api/v1/events"
 

@@ -12,7 +12,7 @@ from conftest import Site
 from feeding import Feed, check
 from servers import eventually
 
-from canopsis.core.event import normalise
+from canopsis.core.normalise import normalise
 from canopsis.engines.alarm import AlarmEngine
 from canopsis.engines.perfdata import HOUR, Perfdata
 from canopsis.engines.registry import REGISTRY

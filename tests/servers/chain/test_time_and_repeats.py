@@ -14,7 +14,7 @@ from feeding import Alerts, Event, Feed, check
 from servers import eventually
 from whole_alarm import steps_of
 
-from canopsis.core.event import normalise
+from canopsis.core.normalise import normalise
 from canopsis.core.steps import MOST
 from canopsis.engines.alarm import AlarmEngine
 from canopsis.engines.eventstore import EventStore

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from canopsis.api.app import RESOURCES
 from canopsis.api.endpoints import Endpoint
 from canopsis.api.openapi import document
-from canopsis.core.event import normalise
+from canopsis.core.normalise import normalise
 
 ENDPOINTS = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]
 

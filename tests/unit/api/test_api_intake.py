@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from canopsis.api import intake
-from canopsis.core.event import decode, normalise
+from canopsis.core.normalise import decode, normalise
 
 EVENTS = "/api/v1/events"
 

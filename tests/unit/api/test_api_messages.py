@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from canopsis.api import intake
 from canopsis.api.auth import LEVEL, Identity, demand, identify, of_user
 from canopsis.api.ports import Backend
-from canopsis.core.event import normalise, routing_key
+from canopsis.core.event import routing_key
+from canopsis.core.normalise import normalise
 from canopsis.core.text import name_of
 from canopsis.errors import RequestError
 from canopsis.store.users import User

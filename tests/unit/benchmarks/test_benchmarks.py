@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from canopsis.core.event import decode, normalise, routing_key
+from canopsis.core.event import routing_key
+from canopsis.core.normalise import decode, normalise
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

@@ -13,7 +13,7 @@ import pytest
 from cli_fakes import Asked, FakeApi
 
 from canopsis.cli import check, send_event
-from canopsis.core.event import normalise
+from canopsis.core.normalise import normalise
 from canopsis.ops.apiclient import Answer
 
 MINIMAL = {"connector": "send-event", "connector_name": socket.gethostname(), "event_type": "check"}

@@ -9,26 +9,17 @@ from hypothesis import strategies as st
 
 from canopsis.core import lifecycle
 from canopsis.core.alarm import Alarm
-from canopsis.core.event import (
-    Ack,
-    AckRemove,
-    AnyEvent,
-    Cancel,
-    Check,
-    Comment,
-    Log,
-    Perf,
-    Resolve,
-    Uncancel,
-    normalise,
-)
-from canopsis.core.lifecycle import Change, LifecycleRules
+from canopsis.core.change import Change, LifecycleRules
+from canopsis.core.event import Event
+from canopsis.core.event_types import EVENT_TYPES
+from canopsis.core.event_types.check import Check
+from canopsis.core.normalise import normalise
 
 NOW = 1_700_000_000.0
 
 RULES = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600)
 
-TYPES: tuple[type[AnyEvent], ...] = (Check, Log, Perf, Ack, AckRemove, Cancel, Uncancel, Comment, Resolve)
+TYPES: tuple[type[Event], ...] = tuple(each.struct for each in EVENT_TYPES.values())
 
 
 def raw_check(**changes: Any) -> dict[str, Any]:
@@ -48,7 +39,7 @@ def raw_check(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value is not None}
 
 
-def good(**changes: Any) -> AnyEvent:
+def good(**changes: Any) -> Event:
     """Return the normalised event of ``raw_check``."""
     return normalise(raw_check(**changes), NOW)
 
@@ -68,7 +59,7 @@ def check(state: int, at: float, event_id: str, output: str = "", **more: Any) -
     )
 
 
-def act(kind: type[AnyEvent], at: float, event_id: str, author: str = "ann", output: str = "") -> AnyEvent:
+def act(kind: type[Event], at: float, event_id: str, author: str = "ann", output: str = "") -> Event:
     """Return what an operator does to the alarm of ``component:srv1``."""
     return kind(
         connector="canopsis",
@@ -87,7 +78,7 @@ LATER = NOW + 1_000_000
 
 
 def apply(
-    event: AnyEvent,
+    event: Event,
     alarm: Alarm | None,
     rules: LifecycleRules = RULES,
     now: float = LATER,
@@ -97,7 +88,7 @@ def apply(
     return lifecycle.apply(event, alarm, rules, now, newest)
 
 
-def run(*events: AnyEvent, alarm: Alarm | None = None, rules: LifecycleRules = RULES) -> list[Change | None]:
+def run(*events: Event, alarm: Alarm | None = None, rules: LifecycleRules = RULES) -> list[Change | None]:
     """Apply ``events`` one after the other and return what each did."""
     changes: list[Change | None] = []
     for event in events:
@@ -108,7 +99,7 @@ def run(*events: AnyEvent, alarm: Alarm | None = None, rules: LifecycleRules = R
     return changes
 
 
-def alarm_after(*events: AnyEvent, alarm: Alarm | None = None, rules: LifecycleRules = RULES) -> Alarm:
+def alarm_after(*events: Event, alarm: Alarm | None = None, rules: LifecycleRules = RULES) -> Alarm:
     """Return the alarm after ``events``; there must be one."""
     last = [change for change in run(*events, alarm=alarm, rules=rules) if change is not None][-1]
     return last.alarm

@@ -6,11 +6,13 @@ import msgspec
 from core_samples import NOW, RULES, act, alarm_after, apply, check, run
 
 from canopsis.core.alert import alert_body, alert_routing_key
-from canopsis.core.event import Ack, AnyEvent, Resolve
-from canopsis.core.lifecycle import Change
+from canopsis.core.change import Change
+from canopsis.core.event import Event
+from canopsis.core.event_types.ack import Ack
+from canopsis.core.event_types.resolve import Resolve
 
 
-def last_change(*events: AnyEvent) -> Change:
+def last_change(*events: Event) -> Change:
     change = run(*events)[-1]
     assert change is not None
     return change

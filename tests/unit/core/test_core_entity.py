@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopsis.core.entity import EntityFacts, connector_id, entities_of, entity_id, id_of, partition_of
-from canopsis.core.event import Perf
+from canopsis.core.event_types.perf import Perf
 
 
 @pytest.mark.parametrize(

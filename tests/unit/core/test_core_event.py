@@ -10,25 +10,18 @@ from core_samples import NOW, TYPES, finite, good, json_values, names, raw_check
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from canopsis.core.event import (
-    AnyEvent,
-    Check,
-    Comment,
-    Log,
-    Perf,
-    PerfData,
-    Resolve,
-    decode,
-    decode_batch,
-    event_type,
-    normalise,
-    routing_key,
-    to_document,
-)
+from canopsis.core.event import Event, event_type, routing_key, to_document
+from canopsis.core.event_types.check import Check
+from canopsis.core.event_types.comment import Comment
+from canopsis.core.event_types.log import Log
+from canopsis.core.event_types.perf import Perf
+from canopsis.core.event_types.resolve import Resolve
+from canopsis.core.normalise import decode, decode_batch, normalise
+from canopsis.core.perfdata import PerfData
 from canopsis.errors import InvalidEvent
 
 
-def wire(*events: AnyEvent) -> bytes:
+def wire(*events: Event) -> bytes:
     return msgspec.json.encode(list(events))
 
 
@@ -48,7 +41,7 @@ def test_a_check_of_a_resource() -> None:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_comes_out_as_its_struct(kind: type[AnyEvent]) -> None:
+def test_every_type_comes_out_as_its_struct(kind: type[Event]) -> None:
     name = str(kind.__struct_config__.tag)
     event = good(event_type=name)
     assert type(event) is kind

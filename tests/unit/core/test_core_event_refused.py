@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopsis.core.body import encode
-from canopsis.core.event import AnyEvent, decode, decode_batch, normalise, routing_key, to_document
+from canopsis.core.event import Event, routing_key, to_document
 from canopsis.core.extra import MAX_EXTRA
+from canopsis.core.normalise import decode, decode_batch, normalise
 from canopsis.core.notes import LONGEST, MOST
 from canopsis.errors import InvalidEvent
 
@@ -316,7 +317,7 @@ def test_what_is_deep_and_not_utf_8_is_refused() -> None:
         decode(b'["\xff",' + b"[" * 100_000)
 
 
-def checked(event: AnyEvent) -> None:
+def checked(event: Event) -> None:
     """Assert what holds of every event that was taken in."""
     assert 0 < len(routing_key(event).encode()) <= 255
     assert 946684800 <= event.timestamp <= NOW

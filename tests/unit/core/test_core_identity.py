@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from core_samples import TYPES, act, check
 
-from canopsis.core.event import AnyEvent, Check, to_document
+from canopsis.core.event import Event, to_document
+from canopsis.core.event_types.check import Check
 from canopsis.core.fields import event_id
 from canopsis.core.identity import CONTENT_FIELDS, content_of, derived_id, stored_content
 from canopsis.core.notes import Notes
@@ -15,7 +16,7 @@ EVENTS = [check(2, 0, "e1", "x", long_output="y"), check(0, 0, "e1"), *(act(kind
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_b4_what_counts_of_a_stored_event_is_what_counted_when_it_came(event: AnyEvent) -> None:
+def test_b4_what_counts_of_a_stored_event_is_what_counted_when_it_came(event: Event) -> None:
     document = to_document(event)
     assert stored_content(document) == content_of(event)
     assert stored_content({name: document[name] for name in CONTENT_FIELDS if name in document}) == content_of(event)

@@ -10,15 +10,23 @@ import pytest
 from core_samples import LATER, NOW, RULES, act, alarm_after, apply, check, steps_of
 
 from canopsis.core.alarm import Alarm, Mark, Step
-from canopsis.core.event import Ack, AckRemove, AnyEvent, Cancel, Check, Comment, Log, Perf, Resolve, Uncancel
-from canopsis.core.lifecycle import MAX_MESSAGE, Change, LifecycleRules, alarm_id, is_due, is_quiet, kind_of
+from canopsis.core.change import MAX_MESSAGE, Change, LifecycleRules, alarm_id
+from canopsis.core.event import Event
+from canopsis.core.event_types.ack import Ack, AckRemove
+from canopsis.core.event_types.cancel import Cancel, Uncancel
+from canopsis.core.event_types.check import Check
+from canopsis.core.event_types.comment import Comment
+from canopsis.core.event_types.log import Log
+from canopsis.core.event_types.perf import Perf
+from canopsis.core.event_types.resolve import Resolve, is_due
+from canopsis.core.lifecycle import is_quiet, kind_of
 from canopsis.core.status import CANCELLED, OFF, ONGOING, status_of
 
 SOFT = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, soft_states=True)
 
 
 def changed(
-    event: AnyEvent,
+    event: Event,
     alarm: Alarm | None,
     rules: LifecycleRules = RULES,
     now: float = LATER,
@@ -38,17 +46,17 @@ def test_the_status_follows_from_state_and_cancel(state: int, cancelled: bool, e
 
 
 @pytest.mark.parametrize("event", [check(0, 0, "e1"), *(act(kind, 0, "e1") for kind in (Log, Perf))])
-def test_without_an_alarm_what_is_quiet_does_nothing(event: AnyEvent) -> None:
+def test_without_an_alarm_what_is_quiet_does_nothing(event: Event) -> None:
     assert apply(event, None, RULES) is None
 
 
 @pytest.mark.parametrize("kind", [Ack, AckRemove, Cancel, Uncancel, Comment, Resolve])
-def test_without_an_alarm_operators_do_nothing(kind: type[AnyEvent]) -> None:
+def test_without_an_alarm_operators_do_nothing(kind: type[Event]) -> None:
     assert apply(act(kind, 0, "e1", output="x"), None, RULES) is None
 
 
 @pytest.mark.parametrize("kind", [Log, Perf])
-def test_measures_and_lines_do_nothing_to_an_alarm(kind: type[AnyEvent]) -> None:
+def test_measures_and_lines_do_nothing_to_an_alarm(kind: type[Event]) -> None:
     assert apply(act(kind, 1, "e2"), alarm_after(check(2, 0, "e1")), RULES) is None
 
 
@@ -180,7 +188,7 @@ def test_an_old_event_that_comes_again_much_later_is_still_a_repeat() -> None:
 
 
 @pytest.mark.parametrize("kind", [Ack, Cancel, Comment])
-def test_an_operators_event_that_comes_again_is_a_repeat(kind: type[AnyEvent]) -> None:
+def test_an_operators_event_that_comes_again_is_a_repeat(kind: type[Event]) -> None:
     event = act(kind, 5, "a1", output="mine")
     alarm = alarm_after(check(2, 0, "e1"), event)
     change = changed(event, alarm)
@@ -335,7 +343,7 @@ def test_comments_are_steps_and_nothing_else() -> None:
         ([check(2, 0, "e1"), act(Cancel, 10, "c1"), check(0, 20, "e2"), act(Uncancel, 50, "c2")], 109, False),
     ],
 )
-def test_when_an_alarm_is_resolved(events: list[AnyEvent], at: float, due: bool) -> None:
+def test_when_an_alarm_is_resolved(events: list[Event], at: float, due: bool) -> None:
     alarm = alarm_after(*events)
     assert is_due(alarm, NOW + at, RULES) is due
     assert (apply(act(Resolve, at, "r1"), alarm, RULES) is not None) is due
@@ -397,7 +405,7 @@ def test_b2_only_the_time_that_is_ahead_is_put_right() -> None:
 
 
 @pytest.mark.parametrize("kind", [Ack, Cancel, Comment])
-def test_b2_operators_stamp_nothing_ahead(kind: type[AnyEvent]) -> None:
+def test_b2_operators_stamp_nothing_ahead(kind: type[Event]) -> None:
     ahead = alarm_after(check(2, 10_000, "e1"))
     change = changed(act(kind, 5, "a1", output="x"), ahead, now=NOW + 6)
     assert {step.t for step in change.steps} == {NOW + 5}
@@ -478,7 +486,7 @@ def test_what_is_quiet() -> None:
         act(Resolve, 20, "e9"),
     ],
 )
-def test_alarms_are_never_changed_in_place(event: AnyEvent) -> None:
+def test_alarms_are_never_changed_in_place(event: Event) -> None:
     alarm = alarm_after(check(2, 0, "e1", tags=["a"]), act(Ack, 5, "a1"))
     before = copy.deepcopy(alarm)
     change = apply(event, alarm, RULES)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from canopsis.core.alarm import Alarm
-from canopsis.core.event import AnyEvent, Check
-from canopsis.core.lifecycle import Change, LifecycleRules, is_due
+from canopsis.core.change import Change, LifecycleRules
+from canopsis.core.event import Event
+from canopsis.core.event_types.check import Check
+from canopsis.core.event_types.resolve import is_due
 from canopsis.core.status import status_of
 
 ACTIONS = [kind for kind in TYPES if kind is not Check]
@@ -29,7 +31,7 @@ class AlarmMachine(RuleBasedStateMachine):
         super().__init__()
         self.alarm: Alarm | None = None
         self.stored: dict[str, Alarm] = {}
-        self.applied: list[AnyEvent] = []
+        self.applied: list[Event] = []
         self.now = 0.0
         self.events = 0
         self.worst_checked = 0.0
@@ -47,7 +49,7 @@ class AlarmMachine(RuleBasedStateMachine):
         self._take(check(state, self.now - late, self._id(), text))
 
     @rule(kind=st.sampled_from(ACTIONS), author=st.sampled_from(["ann", "bob", ""]), skew=st.sampled_from([0.0, -7.0]))
-    def operator_acts(self, kind: type[AnyEvent], author: str, skew: float) -> None:
+    def operator_acts(self, kind: type[Event], author: str, skew: float) -> None:
         self._take(act(kind, self.now + skew, self._id(), author, "text"))
 
     @precondition(lambda self: self.applied)
@@ -78,7 +80,7 @@ class AlarmMachine(RuleBasedStateMachine):
         self.events += 1
         return f"e{self.events}"
 
-    def _take(self, event: AnyEvent) -> None:
+    def _take(self, event: Event) -> None:
         before = self.alarm
         change = apply(event, before, self.limits)
         if change is None:
@@ -90,7 +92,7 @@ class AlarmMachine(RuleBasedStateMachine):
             self._store(change)
         self.alarm = change.alarm if change.alarm.open else None
 
-    def _check_change(self, event: AnyEvent, before: Alarm | None, change: Change) -> None:
+    def _check_change(self, event: Event, before: Alarm | None, change: Change) -> None:
         alarm = change.alarm
         assert all(step.e == event.event_id for step in change.steps)
         if before is None:

@@ -9,7 +9,7 @@ from core_samples import anything, good
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canopsis.core.event import AnyEvent, to_document
+from canopsis.core.event import Event, to_document
 from canopsis.core.pattern import compile as compile_pattern
 from canopsis.errors import InvalidPattern
 
@@ -253,7 +253,7 @@ def test_anything_is_compiled_or_refused_and_then_answers(pattern: Any) -> None:
     except InvalidPattern as error:
         assert error.field.startswith("pattern")
         return
-    subjects: list[AnyEvent | dict[str, Any]] = [EVENT, to_document(EVENT), {}]
+    subjects: list[Event | dict[str, Any]] = [EVENT, to_document(EVENT), {}]
     assert all(matches(subject) in (True, False) for subject in subjects)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from canopsis.core.alarm import SYSTEM, Alarm, Step
-from canopsis.core.event import Cancel
+from canopsis.core.event_types.cancel import Cancel
 from canopsis.core.steps import KEPT, MOST, Segment, folded, parts
 
 

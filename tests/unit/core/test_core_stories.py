@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body
-from canopsis.core.event import AnyEvent, Comment, decode, decode_batch, normalise
-from canopsis.core.lifecycle import LifecycleRules
+from canopsis.core.change import LifecycleRules
+from canopsis.core.event import Event
+from canopsis.core.event_types.comment import Comment
+from canopsis.core.normalise import decode, decode_batch, normalise
 from canopsis.core.plugin import parse_output
 
 START = int(NOW) - 10_000
@@ -36,7 +38,7 @@ class Chain:
         event = normalise(decoded, START + at)
         self.hear(decode_batch(msgspec.json.encode([event]))[0])
 
-    def hear(self, event: AnyEvent) -> None:
+    def hear(self, event: Event) -> None:
         change = apply(event, self.alarm, self.rules)
         if change is None:
             return
@@ -157,7 +159,7 @@ events_of_a_story = st.lists(
 
 
 @given(events_of_a_story, st.data())
-def test_what_is_delivered_again_changes_nothing(events: list[AnyEvent], data: st.DataObject) -> None:
+def test_what_is_delivered_again_changes_nothing(events: list[Event], data: st.DataObject) -> None:
     """A broker gives back what was not acknowledged: the end of the story again, in its order."""
     after = [change for change in run(*events) if change is not None]
     if not after:
@@ -172,7 +174,7 @@ def test_what_is_delivered_again_changes_nothing(events: list[AnyEvent], data: s
 
 
 @given(events_of_a_story)
-def test_batches_of_any_size_give_the_same_alarm(events: list[AnyEvent]) -> None:
+def test_batches_of_any_size_give_the_same_alarm(events: list[Event]) -> None:
     at_once = [change.alarm for change in run(*events) if change is not None][-1:]
     alarm: Alarm | None = None
     for event in events:
@@ -182,7 +184,7 @@ def test_batches_of_any_size_give_the_same_alarm(events: list[AnyEvent]) -> None
 
 
 @given(events_of_a_story)
-def test_every_step_is_told_once(events: list[AnyEvent]) -> None:
+def test_every_step_is_told_once(events: list[Event]) -> None:
     chain = Chain()
     for event in events:
         chain.hear(event)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.event import AnyEvent, Check, normalise, to_document
+from canopsis.core.event import Event, to_document
+from canopsis.core.event_types.check import Check
 from canopsis.core.identity import Content, stored_content
+from canopsis.core.normalise import normalise
 from canopsis.core.steps import Segment
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Message
@@ -28,7 +30,7 @@ class FakeContext:
     entities: dict[str, Document] = field(default_factory=dict)
     rules: list[Document] = field(default_factory=list)
     metrics: list[Document] = field(default_factory=list)
-    log: list[AnyEvent] = field(default_factory=list)
+    log: list[Event] = field(default_factory=list)
     segments: dict[str, Segment] = field(default_factory=dict)
     reads: list[tuple[Any, ...]] = field(default_factory=list)
     away: bool = False
@@ -92,7 +94,7 @@ class FakeContext:
             raise StoreError("away")
 
 
-def event(component: str = "web", **fields: Any) -> AnyEvent:
+def event(component: str = "web", **fields: Any) -> Event:
     """Return a normalised event with an id, a quiet check by default."""
     raw = {
         "connector": "nagios",

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopsis.core.alarm import Alarm
+from canopsis.core.change import alarm_id
 from canopsis.core.entity import partition_of
-from canopsis.core.event import AnyEvent, Resolve, decode, normalise
-from canopsis.core.lifecycle import alarm_id
+from canopsis.core.event import Event
+from canopsis.core.event_types.resolve import Resolve
+from canopsis.core.normalise import decode, normalise
 from canopsis.core.steps import Segment
 from canopsis.engines import alarm as alarm_module
 from canopsis.engines.alarm import AlarmEngine
@@ -29,7 +31,7 @@ def engine(**options: object) -> AlarmEngine:
     return AlarmEngine(options, PARTITIONS)
 
 
-def check(state: int, at: float, name: str = "", component: str = "web", **fields: Any) -> AnyEvent:
+def check(state: int, at: float, name: str = "", component: str = "web", **fields: Any) -> Event:
     return event(component, state=state, timestamp=NOW - 1000 + at, event_id=name or f"{component}-{at:g}", **fields)
 
 
@@ -252,7 +254,7 @@ def test_delays_are_options() -> None:
 KINDS = st.sampled_from(["check0", "check1", "check2", "ack", "ackremove", "cancel", "uncancel", "comment", "resolve"])
 
 
-def story(kinds: list[tuple[str, str]]) -> list[AnyEvent]:
+def story(kinds: list[tuple[str, str]]) -> list[Event]:
     """Return events of two entities, a minute apart."""
     events = []
     for at, (component, kind) in enumerate(kinds):
@@ -268,7 +270,7 @@ def story(kinds: list[tuple[str, str]]) -> list[AnyEvent]:
 STORIES = st.lists(st.tuples(st.sampled_from(["web", "db"]), KINDS), max_size=25).map(story)
 
 
-def run(events: list[AnyEvent], cuts: set[int]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+def run(events: list[Event], cuts: set[int]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Process ``events`` in batches that end at ``cuts``; return what is stored and told."""
     database, alarms, alerts = Database(), engine(), []
     begin = 0
@@ -289,7 +291,7 @@ def without_rev(documents: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
 
 
 @given(STORIES, st.sets(st.integers(1, 24)))
-def test_batches_change_nothing(events: list[AnyEvent], cuts: set[int]) -> None:
+def test_batches_change_nothing(events: list[Event], cuts: set[int]) -> None:
     one_by_one, alerts = run(events, set(range(25)))
     batched, same_alerts = run(events, cuts)
     assert without_rev(batched) == without_rev(one_by_one)
@@ -297,7 +299,7 @@ def test_batches_change_nothing(events: list[AnyEvent], cuts: set[int]) -> None:
 
 
 @given(STORIES, st.integers(1, 25))
-def test_redelivery_after_a_crash_changes_nothing(events: list[AnyEvent], crash: int) -> None:
+def test_redelivery_after_a_crash_changes_nothing(events: list[Event], crash: int) -> None:
     """A crash after the write and before the acknowledge: what was done is delivered again to a new engine."""
     database, alarms = Database(), engine()
     database.apply(alarms.process(Batch(events[:crash]), database.context()))
@@ -348,7 +350,7 @@ def test_b1_a_late_ok_does_not_close_an_alarm_that_another_worker_left() -> None
     assert (effects.write, by_kind(effects)) == ({}, {"late": 1})
 
 
-def _ahead(state: int) -> AnyEvent:
+def _ahead(state: int) -> Event:
     """Return a check that came when the clock was three hours ahead."""
     return msgspec.structs.replace(check(state, 0, "ahead"), timestamp=NOW + 3 * 3600)
 
@@ -504,5 +506,5 @@ def test_an_event_without_an_id_is_always_new() -> None:
     assert [alert["state"] for alert in told(effects)] == [2, 1, 2]
 
 
-def _nameless(state: int) -> AnyEvent:
+def _nameless(state: int) -> Event:
     return msgspec.structs.replace(check(state, state, "y"), event_id="")

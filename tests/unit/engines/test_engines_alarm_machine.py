@@ -29,9 +29,10 @@ from hypothesis.stateful import (
 
 from canopsis.core import steps as core_steps
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.event import AnyEvent, normalise
+from canopsis.core.change import alarm_id
+from canopsis.core.event import Event
 from canopsis.core.identity import Content, derived_id, stored_content
-from canopsis.core.lifecycle import alarm_id
+from canopsis.core.normalise import normalise
 from canopsis.engines.alarm import AlarmEngine
 from canopsis.engines.eventstore import EventStore
 from canopsis.runtime.contract import Batch, Effects
@@ -147,7 +148,7 @@ class Model:
         self.alarms: dict[str, list[Expected]] = {}
         self.late: set[str] = set()
 
-    def read(self, event: AnyEvent, now: float) -> None:
+    def read(self, event: Event, now: float) -> None:
         """Take an event in."""
         document = json.loads(msgspec.json.encode(event)) | {"event_type": event.__struct_config__.tag}
         state = (getattr(event, "state", None), getattr(event, "state_type", None))
@@ -163,7 +164,7 @@ class Model:
         alarms = self.alarms.get(entity, [])
         return alarms[-1] if alarms and alarms[-1].open else None
 
-    def _act(self, event: AnyEvent, name: str, now: float) -> None:
+    def _act(self, event: Event, name: str, now: float) -> None:
         alarm, kind = self.current(event.entity_id), str(event.__struct_config__.tag)
         if kind == "check":
             self._check(event, name, alarm, now)
@@ -193,24 +194,24 @@ class Model:
         if before != after:
             alarm.steps.append((f"{what}{'inc' if after > before else 'dec'}", after, name))
 
-    def _ack(self, event: AnyEvent, name: str, alarm: Expected) -> None:
+    def _ack(self, event: Event, name: str, alarm: Expected) -> None:
         mark = (event.author, event.output)
         if alarm.acked != mark:
             alarm.acked = mark
             alarm.steps.append(("ack", alarm.state, name))
 
-    def _ackremove(self, _event: AnyEvent, name: str, alarm: Expected) -> None:
+    def _ackremove(self, _event: Event, name: str, alarm: Expected) -> None:
         if alarm.acked is not None:
             alarm.acked = None
             alarm.steps.append(("ackremove", alarm.state, name))
 
-    def _comment(self, _event: AnyEvent, name: str, alarm: Expected) -> None:
+    def _comment(self, _event: Event, name: str, alarm: Expected) -> None:
         alarm.steps.append(("comment", alarm.state, name))
 
-    def _cancel(self, _event: AnyEvent, name: str, alarm: Expected) -> None:
+    def _cancel(self, _event: Event, name: str, alarm: Expected) -> None:
         self._set_cancelled(True, "cancel", name, alarm)
 
-    def _uncancel(self, _event: AnyEvent, name: str, alarm: Expected) -> None:
+    def _uncancel(self, _event: Event, name: str, alarm: Expected) -> None:
         self._set_cancelled(False, "uncancel", name, alarm)
 
     def _set_cancelled(self, cancelled: bool, kind: str, name: str, alarm: Expected) -> None:
@@ -220,7 +221,7 @@ class Model:
             self._moved("status", status, alarm.status, name, alarm)
 
     @staticmethod
-    def _resolve(_event: AnyEvent, name: str, alarm: Expected) -> None:
+    def _resolve(_event: Event, name: str, alarm: Expected) -> None:
         if alarm.cancelled or alarm.state == 0:
             alarm.open = False
             alarm.steps.append(("resolve", alarm.state, name))
@@ -236,7 +237,7 @@ class Worker(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.database, self.model = Database(), Model()
-        self.queue: list[AnyEvent] = []
+        self.queue: list[Event] = []
         self.sent: list[list[dict[str, Any]]] = []
         self.told: set[tuple[str, Told]] = set()
         self.latest = NOW

@@ -10,7 +10,8 @@ from engines_fakes import NOW, FakeContext, message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canopsis.core.event import Perf, decode, normalise
+from canopsis.core.event_types.perf import Perf
+from canopsis.core.normalise import decode, normalise
 from canopsis.engines.collectdgw import EXPIRY_SECONDS, NO_VALUE, CollectdGateway
 from canopsis.engines.dead_letters import DeadLetters, reason_of
 from canopsis.engines.registry import REGISTRY

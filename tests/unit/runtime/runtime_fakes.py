@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from canopsis.core.event import AnyEvent, Check
+from canopsis.core.event import Event
+from canopsis.core.event_types.check import Check
 from canopsis.errors import StoreError
 from canopsis.runtime import safe
 from canopsis.runtime.contract import Batch, Context, Effects, EngineKind, Input, Message, Outgoing, Registry
@@ -147,7 +148,7 @@ def as_stored(operation: Any) -> dict[str, Any]:
     return {"_id": operation.id, **change["$setOnInsert"], **change["$inc"], **change["$min"], **change["$max"]}
 
 
-def check(component: str, **fields: Any) -> AnyEvent:
+def check(component: str, **fields: Any) -> Event:
     """Return an event as engines hand it on."""
     base: dict[str, Any] = {
         "connector": "c",

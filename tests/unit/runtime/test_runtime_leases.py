@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from runtime_fakes import FakeEngine, FakePublishing, Servers
 
-from canopsis.core.event import decode, normalise
+from canopsis.core.normalise import decode, normalise
 from canopsis.errors import StoreError, TransportError
 from canopsis.runtime import sharing
 from canopsis.runtime.beat import Beating, Beats

@@ -15,7 +15,7 @@ from runtime_fakes import NOW, FakePublisher, as_stored, check, delivery, messag
 
 from canopsis import lines
 from canopsis.core.entity import partition_of
-from canopsis.core.event import decode, decode_batch, normalise
+from canopsis.core.normalise import decode, decode_batch, normalise
 from canopsis.errors import InputError
 from canopsis.runtime import bysource, intake, letters
 from canopsis.runtime.contract import Dead, Outgoing, encode

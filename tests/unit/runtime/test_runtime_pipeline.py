@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_fakes import NOW, FakeContext, FakeEngine, check, forward, message
 
-from canopsis.core.event import decode_batch
+from canopsis.core.normalise import decode_batch
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Context, Dead, Drop, Effects, Outgoing
 from canopsis.runtime.pipeline import Outcome, Pipeline, Stage, stages_of

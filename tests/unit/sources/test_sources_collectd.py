@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canopsis.core.event import Perf, PerfData, decode, normalise
+from canopsis.core.event_types.perf import Perf
+from canopsis.core.normalise import decode, normalise
+from canopsis.core.perfdata import PerfData
 from canopsis.errors import InvalidEvent
 from canopsis.sources.collectd import UNKNOWN, Mapped, ValueList, map_message, parse_putval
 from canopsis.sources.rates import FIRST, WENT_BACK, Counters

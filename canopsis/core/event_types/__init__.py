@@ -1,0 +1,17 @@
+"""The types of events: one module a family, one ``EventType`` a type. A new one is listed here and nowhere else."""
+
+from __future__ import annotations
+
+from canopsis.core.event_types import ack, cancel, check, comment, log, perf, resolve
+from canopsis.core.event_types.declaration import EventType
+
+_MODULES = (check, log, perf, ack, cancel, comment, resolve)
+
+EVENT_TYPES: dict[str, EventType] = {each.name: each for module in _MODULES for each in module.DECLARED}
+"""All of them, by ``event_type``."""
+
+SENT_BY_SOURCES = tuple(name for name, each in EVENT_TYPES.items() if each.from_sources)
+"""Those that may come from outside."""
+
+ACTIONS = {name: each for name, each in EVENT_TYPES.items() if each.objection is not None}
+"""What operators may do to an alarm."""
