@@ -13,6 +13,7 @@ from canopsis.api.body import Text, object_of, read_texts
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.listing import query_of
 from canopsis.api.responses import one, page_of, part_of
+from canopsis.core import status
 from canopsis.core.alarm import Alarm
 from canopsis.core.event_types import ACTIONS
 from canopsis.core.event_types.declaration import EventType
@@ -38,6 +39,7 @@ SORTABLE = (
     "resource",
     "entity_id",
 )
+STATUSES = ", ".join(f"{number} {name}" for number, name in status.NAMES.items())
 _WHICH = {"open": True, "resolved": False, "all": None}
 _ID = {"alarm_id": "Id of the alarm."}
 
@@ -62,7 +64,7 @@ _ACTION_ANSWERS = {
     parameters=(
         parameters.choice("show", "Which alarms.", tuple(_WHICH), "open"),
         parameters.several("state", "Only these states.", (0, 1, 2, 3)),
-        parameters.several("status", "Only these: 0 off, 1 ongoing, 4 cancelled.", (0, 1, 2, 3, 4)),
+        parameters.several("status", f"Only these: {STATUSES}.", tuple(status.NAMES)),
         parameters.text("connector", "Only alarms of this connector."),
         parameters.text("connector_name", "Only alarms of this instance of a connector."),
         parameters.text("component", "Only alarms of this component."),

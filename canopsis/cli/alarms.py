@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from canopsis.cli.common import DONE, command, parser, say, show_json, table
+from canopsis.core.status import NAMES as STATUSES
 from canopsis.errors import InputError, SiteError
 from canopsis.ops import config
 from canopsis.ops.apiclient import PREFIX, Api
@@ -30,8 +31,6 @@ canopsis alarms --json | jq '.[].output'
 """
 
 STATES = ("ok", "warning", "critical", "unknown")
-# "off" is back to OK and not yet resolved.
-STATUS = {0: "off", 1: "ongoing", 2: "stealthy", 3: "flapping", 4: "cancelled"}
 HEADER = ("STATE", "STATUS", "AGE", "ACK", "WHAT", "OUTPUT")
 STEPS_HEADER = ("TIME", "STEP", "VALUE", "AUTHOR", "MESSAGE")
 
@@ -178,7 +177,7 @@ def row(alarm: Mapping[str, Any], now: float) -> tuple[str, ...]:
     acked = (alarm.get("ack") or {}).get("author", "")
     output = " ".join(str(alarm.get("output", "")).split())
     name = STATES[state].upper() if 0 <= state < len(STATES) else str(state)
-    shown = STATUS.get(status, str(status)) if alarm.get("open", True) else "resolved"
+    shown = STATUSES.get(status, str(status)) if alarm.get("open", True) else "resolved"
     return (name, shown, age(now - alarm["created"]), acked, _what(alarm), output)
 
 

@@ -32,6 +32,17 @@ class Mark(msgspec.Struct, frozen=True):
     t: float
 
 
+class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A ticket in another system. ``number`` is empty while it is declared and not known."""
+
+    author: str
+    message: str
+    t: float
+    number: str = ""
+    system: str = ""
+    url: str = ""
+
+
 class Alarm(msgspec.Struct, kw_only=True):
     """One problem of one entity, from its first non-OK check until it is resolved.
 
@@ -40,9 +51,12 @@ class Alarm(msgspec.Struct, kw_only=True):
     database: one open alarm an entity. ``rev`` guards each write; who writes raises it, and notes
     in ``written_by`` the ids of all events on the entity that it had in hand, without effect too.
     ``steps`` are the newest ones; ``older`` is the id of the segment before them, empty for none.
+    ``events_count`` is how many checks were counted when it last changed: not one of those that were lost or repeated
+    in a crash.
     """
 
     id: str = msgspec.field(name="_id")
+    display_name: str = ""
     rev: int = 1
     open: bool = True
     entity_id: str
@@ -59,9 +73,11 @@ class Alarm(msgspec.Struct, kw_only=True):
     created: float
     updated: float
     last_event: float
+    events_count: int = 0
     resolved: float | None = None
     ack: Mark | None = None
     cancel: Mark | None = None
+    last_comment: Mark | None = None
     tags: list[str] = msgspec.field(default_factory=list)
     steps: list[Step] = msgspec.field(default_factory=list)
     older: str = ""

@@ -6,29 +6,13 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from canopsis.core.alarm import Alarm
 from canopsis.core.change import Change
 from canopsis.core.event import Event, event_type, routing_key
 from canopsis.core.lifecycle import kind_of
 
-_OF_ALARM = (
-    "entity_id",
-    "source_type",
-    "connector",
-    "connector_name",
-    "component",
-    "resource",
-    "open",
-    "state",
-    "status",
-    "output",
-    "long_output",
-    "created",
-    "updated",
-    "resolved",
-    "ack",
-    "cancel",
-    "tags",
-)
+_KEPT_BACK = {"id", "rev", "last_event", "events_count", "initial_output", "steps", "older", "written_by"}
+_OF_ALARM = tuple(name for name in Alarm.__struct_fields__ if name not in _KEPT_BACK)
 
 
 def alert_body(change: Change, event: Event) -> dict[str, Any]:

@@ -6,6 +6,7 @@ measure of anything, and nothing is stamped later than ``now``.
 
 from __future__ import annotations
 
+from base64 import b32encode
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
@@ -48,6 +49,12 @@ class Change:
 def alarm_id(entity_id: str, event_id: str) -> str:
     """Return the id of the alarm that the event opens: the same one when the event comes again."""
     return blake2b(f"{entity_id}\0{event_id}".encode(), digest_size=16).hexdigest()
+
+
+def display_name(alarm_id: str) -> str:
+    """Return a short name that people can say, such as ``K7QX-29AB``; it follows from the id."""
+    digits = b32encode(blake2b(alarm_id.encode(), digest_size=5).digest()).decode()
+    return f"{digits[:4]}-{digits[4:]}"
 
 
 def is_ahead(alarm: Alarm, now: float) -> bool:

@@ -39,6 +39,17 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_t
     sent_timestamp: float | None = None
 
 
+class Action(Event):
+    """What an operator does to an alarm: a base of event types, no type itself.
+
+    ``alarm_id`` is the alarm that its author saw: it does nothing to another one of the entity. Without one it is for
+    whichever is open. ``outcome`` is set by the alarm engine: ``applied``, or why the action had no effect.
+    """
+
+    alarm_id: str = ""
+    outcome: str = ""
+
+
 def event_type(event: Event) -> str:
     """Return the ``event_type`` of ``event`` as it stands on the wire."""
     return str(event.__struct_config__.tag)

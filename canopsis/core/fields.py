@@ -141,6 +141,23 @@ def event_id(value: object, notes: Notes) -> str:
     return ""
 
 
+def alarm_id(value: object, _notes: Notes) -> str:
+    """Return the id of an alarm; an empty one is none. A wrong one is refused: it would act on another alarm."""
+    if type(value) is str and (value == "" or EVENT_ID.fullmatch(value)):
+        return value
+    raise InvalidEvent("alarm_id", value, f"the id of an alarm: {EVENT_IDS}")
+
+
+def computed_check(field: str) -> FieldCheck:
+    """Return the check of ``field``, which we alone set: what came is left out."""
+
+    def check(value: object, notes: Notes) -> str:
+        notes.add(field, value, "is left out")
+        return ""
+
+    return check
+
+
 def source_type(value: object, notes: Notes) -> str | None:
     """Return ``component`` or ``resource``; for anything else None: it follows from the resource."""
     if type(value) is str and value in {"component", "resource"}:

@@ -10,12 +10,18 @@ from __future__ import annotations
 
 from canopsis.core.alarm import Alarm, Step
 from canopsis.core.change import Change, Kind, LifecycleRules, alarm_id, is_ahead
-from canopsis.core.event import Event
+from canopsis.core.event import Action, Event, event_type
 from canopsis.core.event_types import EVENT_TYPES
 from canopsis.core.event_types.check import Check, is_same, opened
 from canopsis.core.event_types.resolve import Resolve
 
+APPLIED = "applied"
+"""Outcome of an action that changed its alarm."""
+
 _ACTS = {each.struct: each.act for each in EVENT_TYPES.values() if each.act is not None}
+
+ACTING = frozenset(_ACTS)
+"""The structs of events that may do something to an alarm."""
 
 
 def apply(
@@ -33,9 +39,23 @@ def apply(
         return Change("repeat", alarm, made, frozenset())
     if type(event) is Check and not counts(event, rules, now, newest, alarm):
         return None
+    if isinstance(event, Action) and alarm is not None and event.alarm_id not in ("", alarm.id):
+        return None
     if alarm is not None and alarm.open:
         return act(event, alarm, rules, now)
     return opened(event, now) if type(event) is Check and event.state else None
+
+
+def outcome_of(event: Action, alarm: Alarm | None, change: Change | None) -> str:
+    """Return what came of an action on ``alarm``, the open one of its entity: ``applied``, or why it had no effect."""
+    if change is not None:
+        return APPLIED
+    if event.alarm_id and (alarm is None or alarm.id != event.alarm_id):
+        return f"alarm {event.alarm_id} is not open any more"
+    if alarm is None:
+        return "the entity has no open alarm"
+    objection = EVENT_TYPES[event_type(event)].objection
+    return (objection(alarm) if objection is not None else "") or "the alarm says so already"
 
 
 def made_by(event_id: str, alarm: Alarm | None) -> tuple[Step, ...]:

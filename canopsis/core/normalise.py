@@ -16,7 +16,7 @@ import msgspec
 from canopsis.core import extra, fields, perfdata
 from canopsis.core.body import loads
 from canopsis.core.entity import id_of
-from canopsis.core.event import Event, routing_key
+from canopsis.core.event import Action, Event, routing_key
 from canopsis.core.event_types import EVENT_TYPES, SENT_BY_SOURCES
 from canopsis.core.event_types.declaration import EventType
 from canopsis.core.fields import FieldCheck
@@ -43,6 +43,7 @@ _COMMON: dict[str, FieldCheck] = {
     "perf_data": perfdata.parse,
     "perf_data_array": perfdata.items_of,
 }
+_OF_ACTIONS: dict[str, FieldCheck] = {"alarm_id": fields.alarm_id, "outcome": fields.computed_check("outcome")}
 _ELSEWHERE = frozenset({"event_type", "timestamp", "state_scale", "entity_id", "extra", "warnings", "sent_timestamp"})
 """Keys that are read, or are not believed, elsewhere."""
 
@@ -58,6 +59,8 @@ class _Kind:
 
 def _kind(declared: EventType) -> _Kind:
     checks = _COMMON | {name: own.check for name, own in declared.fields.items()}
+    if issubclass(declared.struct, Action):
+        checks |= _OF_ACTIONS
     return _Kind(declared.struct, checks, ("connector", "connector_name", "component", *declared.required))
 
 

@@ -9,6 +9,13 @@ STEALTHY = 2
 FLAPPING = 3
 """Reserved: an alarm that comes and goes."""
 CANCELLED = 4
+NO_EVENTS = 5
+"""Reserved: nothing was heard of the entity for too long."""
+
+NAMES = {OFF: "off", ONGOING: "ongoing", STEALTHY: "stealthy", FLAPPING: "flapping", CANCELLED: "cancelled"} | {
+    NO_EVENTS: "no events"
+}
+"""What each status is called."""
 
 
 def status_of(state: int, cancelled: bool) -> int:

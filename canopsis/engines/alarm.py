@@ -13,12 +13,10 @@ from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body, alert_routing_key
 from canopsis.core.change import Change, LifecycleRules
 from canopsis.core.entity import partition_of
-from canopsis.core.event import Event, routing_key
+from canopsis.core.event import Action, Event, routing_key
 from canopsis.core.event_types.check import Check
-from canopsis.core.event_types.log import Log
-from canopsis.core.event_types.perf import Perf
 from canopsis.core.event_types.resolve import Resolve
-from canopsis.core.lifecycle import apply, is_late, is_quiet
+from canopsis.core.lifecycle import ACTING, apply, is_late, is_quiet, outcome_of
 from canopsis.engines.alarm_past import Past
 from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
@@ -41,12 +39,13 @@ class _Known:
     """What is remembered of an entity: its open alarm, and the time of its newest check.
 
     ``newest`` is that of checks that came since the entity is remembered; of those before too once the
-    event log was ``asked``.
+    event log was ``asked``. ``unwritten`` is how many checks came since the alarm changed.
     """
 
     alarm: Alarm | None
     newest: float | None = None
     asked: bool = False
+    unwritten: int = 0
 
     def see(self, timestamp: float | None, now: float) -> None:
         """Take note of the time of a check; one that is yet to come (a clock was ahead) is none."""
@@ -56,12 +55,13 @@ class _Known:
             self.newest = min(timestamp, now)
 
     def current(self, now: float) -> Alarm | None:
-        """Return the alarm, with the time of the newest check, which moves in memory alone."""
+        """Return the alarm, with the time of the newest check and how many came: both move in memory alone."""
         alarm, newest = self.alarm, self.newest
-        if alarm is None or newest is None or alarm.last_event == newest:
+        if alarm is None or newest is None or (alarm.last_event == newest and not self.unwritten):
             return alarm
         is_behind = alarm.last_event < newest or alarm.last_event > now
-        return structs.replace(alarm, last_event=newest) if is_behind else alarm
+        last = newest if is_behind else alarm.last_event
+        return structs.replace(alarm, last_event=last, events_count=alarm.events_count + self.unwritten)
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class AlarmEngine:
     def process(self, batch: Batch, ctx: Context) -> Effects:
         """Forward every event; write and tell what it changes. Raises StoreError before anything is remembered."""
         effects = Effects(forward=list(batch.events))
-        acting = [place for place, event in enumerate(batch.events) if not isinstance(event, (Perf, Log))]
+        acting = [place for place, event in enumerate(batch.events) if type(event) in ACTING]
         events = [batch.events[place] for place in acting]
         self._recall(events, ctx)
         memory, now = self._memory, ctx.now
@@ -102,7 +102,7 @@ class AlarmEngine:
                 effects.forward[place] = self._act(event, work, past)
                 continue
             own = event if past is None else past.identify(event)[0]
-            effects.forward[place] = _see(own, memory[own.entity_id], effects, now) if type(own) is Check else own
+            effects.forward[place] = _let_pass(own, memory[own.entity_id], effects, now)
         effects.write = work.writing.writes(events, [effects.forward[place] for place in acting])
         return effects
 
@@ -149,12 +149,12 @@ class AlarmEngine:
         if came:
             again = past.again(own, alarm)
             effects.publish += [] if again is None else [_alert(again, own)]
-            return own
+            return _with_outcome(own, alarm, again)
         change = apply(own, alarm, self._rules, now, known.newest)
         own = _see(own, known, effects, now) if type(own) is Check else own
         if change is not None:
-            known.alarm = _take(change, alarm, own, work)
-        return own
+            known.alarm, known.unwritten = _take(change, alarm, own, work), 0
+        return _with_outcome(own, alarm, change)
 
     def _recall(self, events: Sequence[Event], ctx: Context) -> None:
         memory = self._memory
@@ -178,6 +178,21 @@ def _take(change: Change, before: Alarm | None, event: Event, work: _Work) -> Al
         work.effects.publish.append(_alert(change, event))
         after = work.writing.add(before, change)
     return after if after.open else None
+
+
+def _let_pass(event: Event, known: _Known, effects: Effects, now: float) -> Event:
+    """Return a quiet event as it is to go on."""
+    if type(event) is not Check:
+        return _with_outcome(event, known.alarm, None)
+    known.unwritten += 1
+    return _see(event, known, effects, now)
+
+
+def _with_outcome(event: Event, alarm: Alarm | None, change: Change | None) -> Event:
+    """Return an event, an action with what came of it."""
+    if not isinstance(event, Action):
+        return event
+    return structs.replace(event, outcome=outcome_of(event, alarm, change))
 
 
 def _see(event: Check, known: _Known, effects: Effects, now: float) -> Check:

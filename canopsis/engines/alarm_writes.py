@@ -81,8 +81,9 @@ def _until_its_end(alarm: Alarm, ids: list[str]) -> list[str]:
 def _operation(work: _Pending) -> Operation:
     if work.rev is None:
         return Insert(msgspec.to_builtins(work.alarm))
-    # Repeats move it in memory alone: whenever anything is written it goes along.
-    names = work.fields | {"last_event", "written_by"} | ({"steps", "older"} if work.segments else set())
+    # Repeats move some in memory alone: whenever anything is written they go along.
+    always = {"last_event", "events_count", "written_by"}
+    names = work.fields | always | ({"steps", "older"} if work.segments else set())
     change: Document = {"$set": {name: msgspec.to_builtins(getattr(work.alarm, name)) for name in names}}
     if work.steps and not work.segments:
         change["$push"] = {"steps": {"$each": msgspec.to_builtins(work.steps)}}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from canopsis.core.alarm import Alarm, Mark
 from canopsis.core.change import Change, Draft, LifecycleRules, speaker
-from canopsis.core.event import Event
+from canopsis.core.event import Action
 from canopsis.core.event_types.declaration import EventType
 
 
-class Ack(Event, tag="ack"):
+class Ack(Action, tag="ack"):
     """``author`` looks after the open alarm of the entity."""
 
 
-class AckRemove(Event, tag="ackremove"):
+class AckRemove(Action, tag="ackremove"):
     """The acknowledge is taken back."""
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from canopsis.core.alarm import Alarm, Mark
 from canopsis.core.change import Change, Draft, LifecycleRules, speaker
-from canopsis.core.event import Event
+from canopsis.core.event import Action
 from canopsis.core.event_types.declaration import EventType
 from canopsis.core.status import status_of
 
 
-class Cancel(Event, tag="cancel"):
+class Cancel(Action, tag="cancel"):
     """The open alarm is a false one."""
 
 
-class Uncancel(Event, tag="uncancel"):
+class Uncancel(Action, tag="uncancel"):
     """The cancel is taken back."""
 
 

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from canopsis.core import fields
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.change import Change, Draft, LifecycleRules, alarm_id, is_ahead, shortened, speaker
+from canopsis.core.change import Change, Draft, LifecycleRules, alarm_id, display_name, is_ahead, shortened, speaker
 from canopsis.core.event import Event
 from canopsis.core.event_types.declaration import EventType, Field
 from canopsis.core.status import status_of
@@ -37,8 +37,10 @@ def opened(event: Check, now: float) -> Change:
         Step("stateinc", t, author, message, state, event.event_id),
         Step("statusinc", t, author, message, status, event.event_id),
     ]
+    own_id = alarm_id(event.entity_id, event.event_id)
     alarm = Alarm(
-        id=alarm_id(event.entity_id, event.event_id),
+        id=own_id,
+        display_name=display_name(own_id),
         entity_id=event.entity_id,
         source_type=event.source_type,
         connector=event.connector,
@@ -53,6 +55,7 @@ def opened(event: Check, now: float) -> Change:
         created=t,
         updated=t,
         last_event=t,
+        events_count=1,
         tags=event.tags,
         steps=steps,
     )
@@ -67,20 +70,19 @@ def _check(event: Check, alarm: Alarm, _rules: LifecycleRules, now: float) -> Ch
     if is_same(event, alarm) and not is_ahead(alarm, now):
         return _seen(at, alarm)
     draft = Draft(event, alarm, now)
-    draft.set(output=event.output, long_output=event.long_output, last_event=at)
+    draft.set(output=event.output, long_output=event.long_output, last_event=at, events_count=alarm.events_count + 1)
     draft.put_right()
     draft.move("state", event.state)
     draft.move("status", status_of(event.state, alarm.cancel is not None))
     return draft.change()
 
 
-def _seen(at: float, alarm: Alarm) -> Change | None:
-    if at == alarm.last_event:
-        return None
-    return Change("seen", structs.replace(alarm, last_event=at), (), _LAST_EVENT)
+def _seen(at: float, alarm: Alarm) -> Change:
+    seen = structs.replace(alarm, last_event=at, events_count=alarm.events_count + 1)
+    return Change("seen", seen, (), _SEEN)
 
 
-_LAST_EVENT = frozenset({"last_event"})
+_SEEN = frozenset({"last_event", "events_count"})
 
 
 _STATE = {"enum": [0, 1, 2, 3], "description": "0 OK, 1 warning, 2 critical, 3 unknown. A check has one."}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -14,6 +14,8 @@ from canopsis.core.event import Event
 from canopsis.core.event_types import EVENT_TYPES
 from canopsis.core.event_types.check import Check
 from canopsis.core.normalise import normalise
+
+_E = TypeVar("_E", bound=Event)
 
 NOW = 1_700_000_000.0
 
@@ -59,7 +61,7 @@ def check(state: int, at: float, event_id: str, output: str = "", **more: Any) -
     )
 
 
-def act(kind: type[Event], at: float, event_id: str, author: str = "ann", output: str = "") -> Event:
+def act(kind: type[_E], at: float, event_id: str, author: str = "ann", output: str = "", **more: Any) -> _E:
     """Return what an operator does to the alarm of ``component:srv1``."""
     return kind(
         connector="canopsis",
@@ -70,6 +72,7 @@ def act(kind: type[Event], at: float, event_id: str, author: str = "ann", output
         event_id=event_id,
         author=author,
         output=output,
+        **more,
     )
 
 

@@ -24,6 +24,7 @@ def test_the_alert_of_a_new_alarm() -> None:
     assert alert_body(change, event) == {
         "kind": "opened",
         "alarm_id": change.alarm.id,
+        "display_name": "NIAJ-HVES",
         "event_id": "e1",
         "event_type": "check",
         "timestamp": NOW,
@@ -43,6 +44,7 @@ def test_the_alert_of_a_new_alarm() -> None:
         "resolved": None,
         "ack": None,
         "cancel": None,
+        "last_comment": None,
         "tags": ["fan"],
         "steps": [
             {"type": "stateinc", "t": NOW, "author": "nagios.nag1", "message": "too hot", "value": 2, "e": "e1"},

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from core_samples import NOW, any_texts, anything, raw_check
+from core_samples import NOW, any_texts, anything, good, raw_check
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -398,3 +398,13 @@ def test_c1_a_byte_that_is_not_utf8_in_a_unit_is_replaced() -> None:
     ]
     assert [warning.partition(":")[0] for warning in event.warnings] == ["perf_data"]
     assert decode_batch(b"[" + msgspec.json.encode(event) + b"]") == [event]
+
+
+def test_an_action_names_the_alarm_that_its_author_saw() -> None:
+    ack = {"event_type": "ack", "state": None, "outcome": "applied"}
+    event = good(**ack, alarm_id="8948bfb7e507262d54ab23a125a79ec1")
+    assert (event.alarm_id, event.outcome) == ("8948bfb7e507262d54ab23a125a79ec1", "")
+    assert event.warnings == ["outcome: 'applied' is left out"]
+    for wrong in ("no id", 7, ["a"]):
+        with pytest.raises(InvalidEvent, match="alarm_id"):
+            good(event_type="ack", state=None, alarm_id=wrong)

@@ -11,7 +11,8 @@ from core_samples import LATER, NOW, RULES, act, alarm_after, apply, check, step
 
 from canopsis.core.alarm import Alarm, Mark, Step
 from canopsis.core.change import MAX_MESSAGE, Change, LifecycleRules, alarm_id
-from canopsis.core.event import Event
+from canopsis.core.event import Action, Event
+from canopsis.core.event_types import ACTIONS
 from canopsis.core.event_types.ack import Ack, AckRemove
 from canopsis.core.event_types.cancel import Cancel, Uncancel
 from canopsis.core.event_types.check import Check
@@ -19,7 +20,7 @@ from canopsis.core.event_types.comment import Comment
 from canopsis.core.event_types.log import Log
 from canopsis.core.event_types.perf import Perf
 from canopsis.core.event_types.resolve import Resolve, is_due
-from canopsis.core.lifecycle import is_quiet, kind_of
+from canopsis.core.lifecycle import is_quiet, kind_of, outcome_of
 from canopsis.core.status import CANCELLED, OFF, ONGOING, status_of
 
 SOFT = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, soft_states=True)
@@ -71,6 +72,7 @@ def test_the_first_check_that_is_not_ok_opens_an_alarm() -> None:
     assert change.steps == tuple(steps)
     assert change.alarm == Alarm(
         id=alarm_id("component:srv1", "e1"),
+        display_name="NIAJ-HVES",
         entity_id="component:srv1",
         source_type="component",
         connector="nagios",
@@ -85,6 +87,7 @@ def test_the_first_check_that_is_not_ok_opens_an_alarm() -> None:
         created=NOW,
         updated=NOW,
         last_event=NOW,
+        events_count=1,
         tags=["fan"],
         steps=steps,
     )
@@ -142,33 +145,34 @@ def test_back_to_ok_the_alarm_stays_open_and_the_next_problem_reopens_it() -> No
 def test_a_change_says_which_fields_changed() -> None:
     change = changed(check(0, 10, "e2", "all is well"), alarm_after(check(2, 0, "e1", "too hot")))
     assert change.kind == "changed"
-    assert change.fields == {"state", "status", "updated", "last_event", "output"}
+    assert change.fields == {"state", "status", "updated", "last_event", "output", "events_count"}
     assert change.alarm.output == "all is well"
     assert change.alarm.initial_output == "too hot"
 
 
 def test_another_text_is_a_change_without_a_step() -> None:
     change = changed(check(2, 10, "e2", "91 °C"), alarm_after(check(2, 0, "e1", "90 °C")))
-    assert change.fields == {"output", "last_event"}
+    assert change.fields == {"output", "last_event", "events_count"}
     assert change.steps == ()
     assert change.alarm.updated == NOW
 
 
 def test_another_long_text_is_a_change_too() -> None:
     change = changed(check(2, 10, "e2", long_output="new"), alarm_after(check(2, 0, "e1")))
-    assert change.fields == {"long_output", "last_event"}
+    assert change.fields == {"long_output", "last_event", "events_count"}
 
 
 def test_a_plain_repeat_is_seen_and_not_to_be_written() -> None:
     change = changed(check(2, 10, "e2"), alarm_after(check(2, 0, "e1")))
     assert change.kind == "seen"
-    assert change.fields == {"last_event"}
+    assert change.fields == {"last_event", "events_count"}
     assert change.steps == ()
     assert change.alarm.last_event == NOW + 10
 
 
-def test_another_check_of_the_same_second_changes_nothing() -> None:
-    assert apply(check(2, 0, "e2"), alarm_after(check(2, 0, "e1")), RULES) is None
+def test_another_check_of_the_same_second_is_counted() -> None:
+    change = changed(check(2, 0, "e2"), alarm_after(check(2, 0, "e1")))
+    assert (change.kind, change.alarm.events_count, change.alarm.last_event) == ("seen", 2, NOW)
 
 
 def test_an_event_whose_id_is_in_a_step_is_a_repeat() -> None:
@@ -317,11 +321,12 @@ def test_a_cancel_does_not_touch_the_acknowledge() -> None:
     assert alarm.ack is None
 
 
-def test_comments_are_steps_and_nothing_else() -> None:
+def test_comments_are_steps_and_the_last_one_is_told() -> None:
     alarm = alarm_after(check(2, 0, "e1"))
     change = changed(act(Comment, 5, "k1", output="look at the fan"), alarm)
     assert change.steps == (Step("comment", NOW + 5, "ann", "look at the fan", 2, "k1"),)
-    assert change.fields == frozenset()
+    assert change.fields == {"last_comment"}
+    assert change.alarm.last_comment == Mark("ann", "look at the fan", NOW + 5)
     assert changed(act(Comment, 5, "k2", output="look at the fan"), change.alarm).kind == "changed"
 
 
@@ -390,7 +395,7 @@ def test_b2_the_same_check_puts_the_times_right_too() -> None:
     assert not is_quiet(event, ahead, RULES, NOW + 6)
     change = changed(event, ahead, now=NOW + 6)
     assert (change.kind, change.steps) == ("changed", ())
-    assert change.fields == {"created", "updated", "last_event", "cancel"}
+    assert change.fields == {"created", "updated", "last_event", "cancel", "events_count"}
     assert change.alarm.cancel == Mark("ann", "a test", NOW + 5)
     assert change.alarm.updated == NOW + 5
     assert is_quiet(check(2, 7, "e3"), change.alarm, RULES, NOW + 8)
@@ -399,7 +404,7 @@ def test_b2_the_same_check_puts_the_times_right_too() -> None:
 def test_b2_only_the_time_that_is_ahead_is_put_right() -> None:
     ahead = alarm_after(check(2, 0, "e1"), act(Cancel, 10_001, "c1"))
     change = changed(check(2, 5, "e2"), msgspec.structs.replace(ahead, updated=NOW), now=NOW + 6)
-    assert change.fields == {"last_event", "cancel"}
+    assert change.fields == {"last_event", "cancel", "events_count"}
     first = changed(check(2, 5, "e2"), alarm_after(check(2, 10_000, "e1")), now=NOW + 6)
     assert first.alarm.cancel is None
 
@@ -548,3 +553,43 @@ def test_a_check_of_a_resource_opens_an_alarm_of_the_resource() -> None:
     alarm = changed(event, None).alarm
     assert (alarm.source_type, alarm.component, alarm.resource) == ("resource", "srv1", "disk")
     assert alarm.entity_id == "resource:srv1/disk"
+
+
+class TestOutcome:
+    """What became of an action, for who asks by its event id."""
+
+    ALARM = alarm_after(check(2, 0, "e1"))
+
+    def outcome(self, alarm: Alarm | None, **fields: Any) -> str:
+        event = act(Ack, 5, "a1")
+        event = msgspec.structs.replace(event, **fields)
+        return outcome_of(event, alarm, apply(event, alarm))
+
+    def test_it_is_applied(self) -> None:
+        assert self.outcome(self.ALARM) == "applied"
+        assert self.outcome(self.ALARM, alarm_id=self.ALARM.id) == "applied"
+
+    def test_an_action_for_another_alarm_does_not_touch_the_one_that_is_open(self) -> None:
+        assert self.outcome(self.ALARM, alarm_id="before") == "alarm before is not open any more"
+        assert self.outcome(None, alarm_id="before") == "alarm before is not open any more"
+
+    def test_why_it_had_no_effect(self) -> None:
+        assert self.outcome(None) == "the entity has no open alarm"
+
+    @pytest.mark.parametrize(
+        ("before", "kind", "why"),
+        [
+            ([act(Ack, 1, "a0")], Ack, "ann acknowledged it already"),
+            ([], AckRemove, "nobody acknowledged it"),
+            ([act(Cancel, 1, "c0")], Cancel, "ann cancelled it already"),
+            ([], Uncancel, "it is not cancelled"),
+        ],
+    )
+    def test_an_action_that_makes_no_sense(self, before: list[Event], kind: type[Action], why: str) -> None:
+        alarm = alarm_after(*before, alarm=self.ALARM) if before else self.ALARM
+        event = act(kind, 5, "a1")
+        assert outcome_of(event, alarm, apply(event, alarm)) == why
+
+    def test_an_action_makes_sense_again_when_it_was_taken_back(self) -> None:
+        alarm = alarm_after(act(Ack, 1, "a0"), act(AckRemove, 2, "a1"), alarm=self.ALARM)
+        assert [ACTIONS[kind].objection(alarm) for kind in ("ack", "cancel", "comment")] == ["", "", ""]

@@ -9,6 +9,7 @@ import pytest
 from core_samples import NOW, RULES, act, apply, check, raw_check, run, steps_of
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body
@@ -170,7 +171,7 @@ def test_what_is_delivered_again_changes_nothing(events: list[Event], data: st.D
     again = [event for event in again if event.timestamp >= alarm.created]
     for change in run(*again, alarm=alarm):
         assert change is None or change.kind in {"repeat", "seen"}
-        assert change is None or change.alarm == alarm
+        assert change is None or replace(change.alarm, events_count=0) == replace(alarm, events_count=0)
 
 
 @given(events_of_a_story)

@@ -35,6 +35,10 @@ def check(state: int, at: float, name: str = "", component: str = "web", **field
     return event(component, state=state, timestamp=NOW - 1000 + at, event_id=name or f"{component}-{at:g}", **fields)
 
 
+def ack(name: str, **fields: Any) -> Event:
+    return event("web", event_type="ack", event_id=name, author="me", output="on it", **fields)
+
+
 def writes(effects: Effects) -> list[Operation]:
     return effects.write.get("alarms", [])
 
@@ -282,10 +286,13 @@ def run(events: list[Event], cuts: set[int]) -> tuple[dict[str, dict[str, Any]],
     return database.documents, alerts
 
 
+MOVING = {"rev", "last_event", "events_count", "written_by"}
+"""Batches of other sizes write more or fewer times, and move these along at other times."""
+
+
 def without_rev(documents: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    # Batches of other sizes write more or fewer times, and move ``last_event`` along at other times.
     return {
-        name: {key: value for key, value in document.items() if key not in {"rev", "last_event", "written_by"}}
+        name: {key: value for key, value in document.items() if key not in MOVING}
         for name, document in documents.items()
     }
 
@@ -508,3 +515,15 @@ def test_an_event_without_an_id_is_always_new() -> None:
 
 def _nameless(state: int) -> Event:
     return msgspec.structs.replace(check(state, state, "y"), event_id="")
+
+
+def test_what_came_of_an_action_goes_on_with_its_event() -> None:
+    events = [ack("early"), check(2, 1, "e1"), ack("a1"), ack("a2", alarm_id="another")]
+    alarms, database = engine(), Database()
+    passed = alarms.process(Batch(events), database.context()).forward
+    assert [getattr(event, "outcome", None) for event in passed] == [
+        "the entity has no open alarm",
+        None,
+        "applied",
+        "alarm another is not open any more",
+    ]
