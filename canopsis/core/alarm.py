@@ -51,6 +51,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     database: one open alarm an entity. ``rev`` guards each write; who writes raises it, and notes
     in ``written_by`` the ids of all events on the entity that it had in hand, without effect too.
     ``steps`` are the newest ones; ``older`` is the id of the segment before them, empty for none.
+    ``wake_at`` is when the next thing happens to it by itself: who looks for what is due finds it by that.
     ``events_count`` is how many checks were counted when it last changed: not one of those that were lost or repeated
     in a crash.
     """
@@ -75,6 +76,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     last_event: float
     events_count: int = 0
     resolved: float | None = None
+    wake_at: float | None = None
     ack: Mark | None = None
     cancel: Mark | None = None
     last_comment: Mark | None = None

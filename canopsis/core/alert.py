@@ -11,7 +11,7 @@ from canopsis.core.change import Change
 from canopsis.core.event import Event, event_type, routing_key
 from canopsis.core.lifecycle import kind_of
 
-_KEPT_BACK = {"id", "rev", "last_event", "events_count", "initial_output", "steps", "older", "written_by"}
+_KEPT_BACK = {"id", "rev", "last_event", "events_count", "initial_output", "steps", "older", "wake_at", "written_by"}
 _OF_ALARM = tuple(name for name in Alarm.__struct_fields__ if name not in _KEPT_BACK)
 
 

@@ -8,12 +8,15 @@ Operators act on an open alarm only: an action that has nothing to act on is no 
 
 from __future__ import annotations
 
-from canopsis.core.alarm import Alarm, Step
+from msgspec import structs
+
+from canopsis.core.alarm import SYSTEM, Alarm, Step
 from canopsis.core.change import Change, Kind, LifecycleRules, alarm_id, is_ahead
 from canopsis.core.event import Action, Event, event_type
 from canopsis.core.event_types import EVENT_TYPES
 from canopsis.core.event_types.check import Check, is_same, opened
 from canopsis.core.event_types.resolve import Resolve
+from canopsis.core.timers import next_wake
 
 APPLIED = "applied"
 """Outcome of an action that changed its alarm."""
@@ -42,8 +45,26 @@ def apply(
     if isinstance(event, Action) and alarm is not None and event.alarm_id not in ("", alarm.id):
         return None
     if alarm is not None and alarm.open:
-        return act(event, alarm, rules, now)
-    return opened(event, now) if type(event) is Check and event.state else None
+        change = act(event, alarm, rules, now)
+        if change is None and event.author == SYSTEM:
+            # Woken by a delay that is another one now: else it would be woken for ever.
+            change = Change("changed", alarm, (), frozenset())
+        return _timed(change, rules)
+    return _timed(opened(event, now), rules) if type(event) is Check and event.state else None
+
+
+def _timed(change: Change | None, rules: LifecycleRules) -> Change | None:
+    """Return a change with the time at which the alarm is to be looked at again; None when it changes nothing."""
+    if change is None or change.kind == "seen":
+        return change
+    wake_at = next_wake(change.alarm, rules)
+    if wake_at != change.alarm.wake_at:
+        timed = structs.replace(change.alarm, wake_at=wake_at)
+        return Change(change.kind, timed, change.steps, change.fields | _WAKE_AT)
+    return change if change.steps or change.fields else None
+
+
+_WAKE_AT = frozenset({"wake_at"})
 
 
 def outcome_of(event: Action, alarm: Alarm | None, change: Change | None) -> str:

@@ -15,8 +15,8 @@ from canopsis.core.change import Change, LifecycleRules
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Action, Event, routing_key
 from canopsis.core.event_types.check import Check
-from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.lifecycle import ACTING, apply, is_late, is_quiet, outcome_of
+from canopsis.core.timers import due_events
 from canopsis.engines.alarm_past import Past
 from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
@@ -107,10 +107,11 @@ class AlarmEngine:
         return effects
 
     def beat(self, now: float, ctx: Context) -> Effects:
-        """Publish a ``resolve`` event for each alarm whose delay is over. Raises StoreError."""
+        """Publish an event for each thing that is due to happen to an alarm by itself. Raises StoreError."""
         rules = self._rules
         due = ctx.due_alarms(now - rules.resolve_delay, now - rules.cancel_resolve_delay)
-        return Effects(publish=[_resolve(alarm, now) for alarm in due])
+        woken = [event for alarm in due for event in due_events(alarm, rules, now)]
+        return Effects(publish=[Outgoing(EVENTS, routing_key(event), encode(event)) for event in woken])
 
     def forget(self, partitions: frozenset[int] | None) -> None:
         """Forget the alarms of ``partitions``."""
@@ -212,15 +213,3 @@ def _seconds(options: Mapping[str, object], name: str, default: float) -> float:
 def _alert(change: Change, event: Event) -> Outgoing:
     body: dict[str, Any] = alert_body(change, event)
     return Outgoing(ALERTS, alert_routing_key(change, event), _ENCODER.encode(body))
-
-
-def _resolve(alarm: Alarm, now: float) -> Outgoing:
-    event = Resolve(
-        connector=alarm.connector,
-        connector_name=alarm.connector_name,
-        component=alarm.component,
-        resource=alarm.resource,
-        source_type="resource" if alarm.resource is not None else "component",
-        timestamp=now,
-    )
-    return Outgoing(EVENTS, routing_key(event), encode(event))

@@ -18,6 +18,10 @@ Objection = Callable[[Alarm], str]
 """Why an action makes no sense for an alarm as it is, an empty text when it does."""
 
 
+Due = Callable[[Alarm, LifecycleRules], float | None]
+"""When an event happens by itself to an open alarm, in seconds since the epoch; None for never."""
+
+
 def never(_alarm: Alarm) -> str:
     """Object to nothing."""
     return ""
@@ -38,7 +42,8 @@ class EventType:
 
     ``required`` are fields beside connector, connector_name and component. ``from_sources``: whether it may come
     from outside; engines alone publish the others. ``act`` changes the open alarm of the entity. One with an
-    ``objection`` is an action of operators: the API offers it on alarms.
+    ``objection`` is an action of operators: the API offers it on alarms. One that is ``due`` happens by itself: the
+    alarm engine publishes it when its time has come.
     """
 
     struct: type[Event]
@@ -48,6 +53,7 @@ class EventType:
     from_sources: bool = True
     act: Act | None = None
     objection: Objection | None = None
+    due: Due | None = None
 
     @property
     def name(self) -> str:

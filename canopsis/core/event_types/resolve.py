@@ -12,15 +12,17 @@ class Resolve(Event, tag="resolve"):
     """The alarm engine's own: the delay of an alarm that is back to OK, or cancelled, is over."""
 
 
-def is_due(alarm: Alarm, now: float, rules: LifecycleRules) -> bool:
-    """Tell whether an open alarm is to be resolved: OK, or cancelled, for long enough."""
-    if alarm.state == 0 and now >= alarm.updated + rules.resolve_delay:
-        return True
-    return alarm.cancel is not None and now >= alarm.cancel.t + rules.cancel_resolve_delay
+def resolve_due(alarm: Alarm, rules: LifecycleRules) -> float | None:
+    """Return when an open alarm is to be resolved: OK, or cancelled, for long enough."""
+    ends = [alarm.updated + rules.resolve_delay] if alarm.state == 0 else []
+    if alarm.cancel is not None:
+        ends.append(alarm.cancel.t + rules.cancel_resolve_delay)
+    return min(ends, default=None)
 
 
 def _resolve(event: Resolve, alarm: Alarm, rules: LifecycleRules, now: float) -> Change | None:
-    if not is_due(alarm, min(event.timestamp, now), rules):
+    due = resolve_due(alarm, rules)
+    if due is None or min(event.timestamp, now) < due:
         return None
     draft = Draft(event, alarm, now)
     draft.set(open=False, resolved=draft.t)
@@ -28,4 +30,6 @@ def _resolve(event: Resolve, alarm: Alarm, rules: LifecycleRules, now: float) ->
     return draft.change("resolved")
 
 
-DECLARED = (EventType(Resolve, "The delay of an alarm is over: it is resolved.", from_sources=False, act=_resolve),)
+_SUMMARY = "The delay of an alarm is over: it is resolved."
+
+DECLARED = (EventType(Resolve, _SUMMARY, from_sources=False, act=_resolve, due=resolve_due),)

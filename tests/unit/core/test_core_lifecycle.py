@@ -19,9 +19,10 @@ from canopsis.core.event_types.check import Check
 from canopsis.core.event_types.comment import Comment
 from canopsis.core.event_types.log import Log
 from canopsis.core.event_types.perf import Perf
-from canopsis.core.event_types.resolve import Resolve, is_due
+from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.lifecycle import is_quiet, kind_of, outcome_of
 from canopsis.core.status import CANCELLED, OFF, ONGOING, status_of
+from canopsis.core.timers import due_events, next_wake
 
 SOFT = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, soft_states=True)
 
@@ -145,7 +146,7 @@ def test_back_to_ok_the_alarm_stays_open_and_the_next_problem_reopens_it() -> No
 def test_a_change_says_which_fields_changed() -> None:
     change = changed(check(0, 10, "e2", "all is well"), alarm_after(check(2, 0, "e1", "too hot")))
     assert change.kind == "changed"
-    assert change.fields == {"state", "status", "updated", "last_event", "output", "events_count"}
+    assert change.fields == {"state", "status", "updated", "last_event", "output", "events_count", "wake_at"}
     assert change.alarm.output == "all is well"
     assert change.alarm.initial_output == "too hot"
 
@@ -296,7 +297,7 @@ def test_a_cancelled_alarm_has_a_mark_and_the_status() -> None:
         ("cancel", 2, "ann"),
         ("statusinc", CANCELLED, "ann"),
     ]
-    assert change.fields == {"cancel", "status", "updated"}
+    assert change.fields == {"cancel", "status", "updated", "wake_at"}
     assert apply(act(Cancel, 6, "c2"), change.alarm, RULES) is None
 
 
@@ -350,7 +351,7 @@ def test_comments_are_steps_and_the_last_one_is_told() -> None:
 )
 def test_when_an_alarm_is_resolved(events: list[Event], at: float, due: bool) -> None:
     alarm = alarm_after(*events)
-    assert is_due(alarm, NOW + at, RULES) is due
+    assert [type(event) for event in due_events(alarm, RULES, NOW + at)] == ([Resolve] if due else [])
     assert (apply(act(Resolve, at, "r1"), alarm, RULES) is not None) is due
 
 
@@ -360,7 +361,7 @@ def test_a_resolved_alarm_is_closed_and_says_when() -> None:
     assert change.kind == "resolved"
     assert (change.alarm.open, change.alarm.resolved) == (False, NOW + 100)
     assert change.steps == (Step("resolve", NOW + 100, "canopsis", "", 0, "r1"),)
-    assert change.fields == {"open", "resolved"}
+    assert change.fields == {"open", "resolved", "wake_at"}
 
 
 def test_with_no_delay_an_alarm_is_resolved_at_once() -> None:
@@ -386,7 +387,7 @@ def test_b2_a_check_counts_at_once_when_a_clock_that_was_ahead_is_put_right() ->
     alarm = change.alarm
     assert (alarm.state, alarm.last_event, alarm.updated, alarm.created) == (0, NOW + 5, NOW + 5, NOW + 5)
     assert [step.t - NOW for step in change.steps] == [5, 5]
-    assert is_due(alarm, NOW + 65, RULES)
+    assert list(due_events(alarm, RULES, NOW + 65))
 
 
 def test_b2_the_same_check_puts_the_times_right_too() -> None:
@@ -395,7 +396,7 @@ def test_b2_the_same_check_puts_the_times_right_too() -> None:
     assert not is_quiet(event, ahead, RULES, NOW + 6)
     change = changed(event, ahead, now=NOW + 6)
     assert (change.kind, change.steps) == ("changed", ())
-    assert change.fields == {"created", "updated", "last_event", "cancel", "events_count"}
+    assert change.fields == {"created", "updated", "last_event", "cancel", "events_count", "wake_at"}
     assert change.alarm.cancel == Mark("ann", "a test", NOW + 5)
     assert change.alarm.updated == NOW + 5
     assert is_quiet(check(2, 7, "e3"), change.alarm, RULES, NOW + 8)
@@ -404,7 +405,7 @@ def test_b2_the_same_check_puts_the_times_right_too() -> None:
 def test_b2_only_the_time_that_is_ahead_is_put_right() -> None:
     ahead = alarm_after(check(2, 0, "e1"), act(Cancel, 10_001, "c1"))
     change = changed(check(2, 5, "e2"), msgspec.structs.replace(ahead, updated=NOW), now=NOW + 6)
-    assert change.fields == {"last_event", "cancel", "events_count"}
+    assert change.fields == {"last_event", "cancel", "events_count", "wake_at"}
     first = changed(check(2, 5, "e2"), alarm_after(check(2, 10_000, "e1")), now=NOW + 6)
     assert first.alarm.cancel is None
 
@@ -593,3 +594,29 @@ class TestOutcome:
     def test_an_action_makes_sense_again_when_it_was_taken_back(self) -> None:
         alarm = alarm_after(act(Ack, 1, "a0"), act(AckRemove, 2, "a1"), alarm=self.ALARM)
         assert [ACTIONS[kind].objection(alarm) for kind in ("ack", "cancel", "comment")] == ["", "", ""]
+
+
+class TestWakeAt:
+    """When an alarm is to be looked at again."""
+
+    def test_it_follows_from_what_is_next(self) -> None:
+        alarm = alarm_after(check(2, 0, "e1"))
+        assert alarm.wake_at is None
+        alarm = alarm_after(act(Cancel, 10, "c1"), alarm=alarm)
+        assert alarm.wake_at == NOW + 10 + RULES.cancel_resolve_delay
+        alarm = alarm_after(check(0, 20, "e2"), alarm=alarm)
+        assert alarm.wake_at == NOW + 20 + RULES.resolve_delay
+        assert alarm_after(act(Resolve, 80, "r1"), alarm=alarm).wake_at is None
+
+    def test_an_alarm_that_is_woken_by_a_delay_of_before_gets_the_one_of_now(self) -> None:
+        alarm = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"))
+        longer = LifecycleRules(resolve_delay=600, cancel_resolve_delay=3600)
+        (event,) = due_events(alarm, RULES, NOW + 70)
+        change = changed(event, alarm, longer)
+        assert (change.kind, change.steps, change.fields) == ("changed", (), {"wake_at"})
+        assert change.alarm.wake_at == next_wake(change.alarm, longer) == NOW + 610
+        assert apply(event, change.alarm, longer) is None
+
+    def test_a_resolved_alarm_is_never_woken(self) -> None:
+        alarm = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"), act(Resolve, 80, "r1"))
+        assert next_wake(alarm, RULES) is None

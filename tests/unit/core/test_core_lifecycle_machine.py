@@ -13,7 +13,7 @@ from canopsis.core.alarm import Alarm
 from canopsis.core.change import Change, LifecycleRules
 from canopsis.core.event import Event
 from canopsis.core.event_types.check import Check
-from canopsis.core.event_types.resolve import is_due
+from canopsis.core.event_types.resolve import resolve_due
 from canopsis.core.status import status_of
 
 ACTIONS = [kind for kind in TYPES if kind is not Check]
@@ -116,7 +116,9 @@ class AlarmMachine(RuleBasedStateMachine):
         if change.kind == "seen":
             assert change.fields == {"last_event", "events_count"}
         if change.kind == "resolved":
-            assert is_due(before, event.timestamp, self.limits)
+            due = resolve_due(before, self.limits)
+            assert due is not None
+            assert due <= event.timestamp
 
     def _store(self, change: Change) -> None:
         """Keep the change as the database does: an insert, or a guarded update of fields and steps."""

@@ -231,7 +231,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_beat_publishes_a_resolve_event_for_each_alarm_that_is_due() -> None:
     database = Database()
     disk = check(2, 0, resource="disk", source_type="resource")
-    database.apply(engine().process(Batch([check(2, 0), disk]), database.context()))
+    cured = check(0, 1, resource="disk", source_type="resource")
+    database.apply(engine().process(Batch([check(2, 0), disk, check(0, 1), cured]), database.context()))
     ctx = FakeContext(due=list(database.context().alarms.values()))
     effects = engine(resolve_delay=30, cancel_resolve_delay=90).beat(NOW, ctx)
     assert ctx.reads == [("due_alarms", NOW - 30, NOW - 90)]
