@@ -5,7 +5,9 @@
     CanopsisError
     ├── InputError            what somebody sent or typed is wrong: field, value, allowed
     │   ├── InvalidEvent      an event that no engine can take (HTTP 4xx, or a dead letter)
-    │   └── InvalidPattern    a match pattern that cannot be compiled
+    │   ├── InvalidPattern    a match pattern that cannot be compiled
+    │   └── InvalidRule       a rule that cannot be used: rule, field, value, allowed
+    ├── RuleFailure           a rule could not do on an event what it says; the event goes on as the rule says
     ├── ConfigError           a configuration file is wrong: file, section, key, what to do
     ├── TransportError        the broker did not take or give a message (try again)
     ├── StoreError            the database did not answer (try again)
@@ -40,6 +42,28 @@ class InvalidEvent(InputError):  # noqa: N818 - the name says what it is
 
 class InvalidPattern(InputError):  # noqa: N818 - the name says what it is
     """A match pattern that cannot be compiled."""
+
+
+class InvalidRule(InputError):  # noqa: N818 - the name says what it is
+    """A rule that cannot be used. ``rule`` is its id, or where it stands when it has none."""
+
+    def __init__(self, rule: str, field: str, value: object, allowed: str) -> None:
+        self.rule = rule
+        super().__init__(
+            field, value, allowed, f"rule {rule}: {field}: {shorten(value)} is refused; allowed: {allowed}"
+        )
+
+    @classmethod
+    def of(cls, rule: str, error: InputError) -> InvalidRule:
+        """Return ``error`` as one of the rule ``rule``."""
+        made = cls(rule, error.field, None, error.allowed)
+        made.value = error.value
+        made.args = (f"rule {rule}: {error}",)
+        return made
+
+
+class RuleFailure(CanopsisError):  # noqa: N818 - the name says what it is
+    """A rule could not do on an event what it says."""
 
 
 class ConfigError(CanopsisError):

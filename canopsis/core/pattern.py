@@ -8,25 +8,25 @@ on events and on documents; ``a.b`` reads inside; what an event type does not kn
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from canopsis.core import regex
 from canopsis.errors import InvalidPattern
 
 Matcher = Callable[[Any], bool]
 """Takes an event or a document."""
 
+Reader = Callable[[object], object]
+"""Takes an event or a document and returns a field of it, or ``ABSENT``."""
+
 _Test = Callable[[object], bool]
-_Reader = Callable[[object], object]
 
 MAX_DEPTH = 20
-MAX_REGEX = 1000
-"""Characters of a regular expression."""
 
-_ABSENT: object = msgspec.UNSET
+ABSENT: object = msgspec.UNSET
 
 
 def compile(pattern: object) -> Matcher:
@@ -48,7 +48,7 @@ def _clause(key: object, value: object, path: str, depth: int) -> Matcher:
         return _negated(_pattern(value, here, depth + 1))
     if key[0] == "$":
         return _combined(key, value, here, depth)
-    read = _reader(key)
+    read = reader(key)
     test = _condition(value, here, depth)
     return lambda subject: test(read(subject))
 
@@ -83,8 +83,8 @@ def _negated(test: _Test) -> _Test:
 _COMBINE: dict[str, Callable[[Sequence[_Test]], _Test]] = {"$and": _all_of, "$or": _any_of, "$nor": _none_of}
 
 
-def _reader(path: str) -> _Reader:
-    """Return what reads the field ``path`` of a subject; ``_ABSENT`` where there is none.
+def reader(path: str) -> Reader:
+    """Return what reads the field ``path`` of a subject; ``ABSENT`` where there is none.
 
     A dot leads into an object, unless it is part of a key: ``labels.app.kubernetes.io/name``.
     """
@@ -97,34 +97,34 @@ def _reader(path: str) -> _Reader:
         value = subject
         for name, whole in steps:
             found = _inside(value, whole)
-            if found is not _ABSENT:
+            if found is not ABSENT:
                 return found
             value = _inside(value, name)
-        return _ABSENT
+        return ABSENT
 
     return read
 
 
 def _field(subject: object, name: str) -> object:
     if isinstance(subject, Mapping):
-        found, extra = subject.get(name, _ABSENT), subject.get("extra")
+        found, extra = subject.get(name, ABSENT), subject.get("extra")
     elif isinstance(subject, msgspec.Struct):
         if name == subject.__struct_config__.tag_field:
             return subject.__struct_config__.tag
-        found = getattr(subject, name) if name in subject.__struct_fields__ else _ABSENT
+        found = getattr(subject, name) if name in subject.__struct_fields__ else ABSENT
         extra = getattr(subject, "extra", None)
     else:
-        return _ABSENT
-    if found is _ABSENT and isinstance(extra, Mapping):
-        return extra.get(name, _ABSENT)
+        return ABSENT
+    if found is ABSENT and isinstance(extra, Mapping):
+        return extra.get(name, ABSENT)
     return found
 
 
 def _inside(value: object, name: str) -> object:
     """Return the field ``name`` of ``value``, or of each thing in it when it is a list."""
     if isinstance(value, list):
-        found = [inner for inner in (_inside(item, name) for item in value) if inner is not _ABSENT]
-        return found or _ABSENT
+        found = [inner for inner in (_inside(item, name) for item in value) if inner is not ABSENT]
+        return found or ABSENT
     return _field(value, name)
 
 
@@ -162,7 +162,7 @@ def _scalar(value: object, path: str) -> object:
 def _same(found: object, value: object) -> bool:
     """Tell whether two values are equal; true is not 1, and null is also what is not there."""
     if value is None:
-        return found is None or found is _ABSENT
+        return found is None or found is ABSENT
     return bool(found == value) and (type(found) is bool) == (type(value) is bool)
 
 
@@ -200,7 +200,7 @@ def _not_one_of(operand: object, path: str) -> _Test:
 def _exists(operand: object, path: str) -> _Test:
     if type(operand) is not bool:
         raise InvalidPattern(path, operand, "true or false")
-    return lambda found: (found is not _ABSENT and found is not None) == operand
+    return lambda found: (found is not ABSENT and found is not None) == operand
 
 
 def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[object, str], _Test]:
@@ -217,26 +217,22 @@ def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[object, str], _T
 
 
 def _regex(operand: object, options: object, path: str) -> _Test:
-    if type(operand) is not str or len(operand) > MAX_REGEX:
-        raise InvalidPattern(path, operand, f"a regular expression of at most {MAX_REGEX} characters")
-    if type(options) is not str or not set(options) <= _FLAGS.keys():
-        raise InvalidPattern(f"{path}.$options", options, "letters of i, m, s, x")
-    flags = re.RegexFlag(0)
-    for letter in options:
-        flags |= _FLAGS[letter]
-    try:
-        search = re.compile(operand, flags).search
-    except (re.error, RecursionError, OverflowError, ValueError) as error:
-        raise InvalidPattern(path, operand, f"a regular expression ({error})") from None
-    return _each(lambda found: type(found) is str and search(found) is not None)
+    found_in = regex.compile(operand, path, options).found_in
+    return _each(lambda found: type(found) is str and found_in(found))
 
 
-_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
+def _all_there(operand: object, path: str) -> _Test:
+    if type(operand) is not list or not operand:
+        raise InvalidPattern(path, operand, "a list of at least one value")
+    return _all_of([_equals(item, f"{path}[{index}]") for index, item in enumerate(operand)])
+
+
 _OPERATORS: dict[str, Callable[[object, str], _Test]] = {
     "$eq": _equals,
     "$ne": _differs,
     "$in": _one_of,
     "$nin": _not_one_of,
+    "$all": _all_there,
     "$exists": _exists,
     "$gt": _compared(lambda found, value: found > value),
     "$gte": _compared(lambda found, value: found >= value),
