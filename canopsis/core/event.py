@@ -18,7 +18,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_t
     """What every event has. ``timestamp`` is in seconds since the epoch, UTC.
 
     ``warnings`` are made by ``normalise``: what of the event as it came was left out or mended;
-    ``sent_timestamp`` is the time that came where it was not one of an event.
+    ``sent_timestamp`` is the time that came where it was not one of an event. ``moved_by`` is the
+    rule of the event filter that gave the event another entity.
     """
 
     connector: str
@@ -37,6 +38,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_t
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
     warnings: list[str] = msgspec.field(default_factory=list)
     sent_timestamp: float | None = None
+    moved_by: str = ""
 
 
 class Action(Event):

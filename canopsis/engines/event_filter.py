@@ -1,59 +1,53 @@
-"""Rules over events: each event meets the rules in order, the first that matches decides."""
+"""The event filter: events meet its rules, which drop them, enrich them or give them another entity."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
+from canopsis.core.entity import partition_of
 from canopsis.core.event import Event
-from canopsis.core.pattern import compile as compile_pattern
-from canopsis.errors import InvalidPattern
+from canopsis.core.rules.event_filter import KIND, Verdict, judge
 from canopsis.runtime.contract import Batch, Context, Drop, Effects
-from canopsis.store.operations import Document
+from canopsis.runtime.rules import LiveRules
+from canopsis.store.rules import RuleCount
 
 NAME = "event_filter"
 
-REFRESH_SECONDS = 10.0
-"""How old the rules in use may be."""
-
-_LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule, ready for use; ``drops`` is False for a rule of type ``pass``."""
-
-    id: str
-    drops: bool
-    matches: Callable[[Event], bool]
-    reason: str
-
 
 class EventFilter:
-    """Drops what a ``drop`` rule matches before any ``pass`` rule does."""
+    """Has each event meet the rules in force; see ``core.rules.event_filter``."""
 
     name = NAME
 
-    def __init__(self) -> None:
-        self._rules: Sequence[Rule] = ()
-        self._read_at: float | None = None
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._rules = LiveRules(KIND)
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
-        """Forward or drop each event. Raises StoreError while there are no rules yet."""
-        if self._read_at is None or not 0 <= ctx.now - self._read_at < REFRESH_SECONDS:
-            self._rules = rules_of(ctx.filter_rules())
-            self._read_at = ctx.now
-        if not self._rules:
+        """Forward, move or drop each event. Raises StoreError when the rules cannot be read."""
+        filters = self._rules.current(ctx)
+        if not filters.rules:
             return Effects(forward=list(batch.events))
         effects = Effects()
         for event in batch.events:
-            rule = next((rule for rule in self._rules if rule.matches(event)), None)
-            if rule is not None and rule.drops:
-                effects.drop.append(Drop(event.event_id, rule.id, rule.reason))
-            else:
+            verdict = judge(filters, event, ctx.now)
+            if verdict is None:
                 effects.forward.append(event)
+            else:
+                self._carry_out(verdict, event, effects, ctx.now)
         return effects
+
+    def _carry_out(self, verdict: Verdict, event: Event, effects: Effects, now: float) -> None:
+        left = verdict.event
+        if verdict.dropped:
+            effects.drop.append(Drop(event.event_id, verdict.trail[-1].rule, verdict.reason))
+        elif left.entity_id != event.entity_id and self._partition(left) != self._partition(event):
+            # Not ours to go on with: another worker may hold the alarm of its new entity.
+            effects.move.append(left)
+        else:
+            effects.forward.append(left)
+        _count(verdict, effects, now)
+
+    def _partition(self, event: Event) -> int:
+        return partition_of(event.entity_id, self._partitions)
 
     def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
         """Do nothing: every instance reads the rules for itself."""
@@ -63,16 +57,7 @@ class EventFilter:
         """Rules are not of a partition."""
 
 
-def rules_of(documents: Sequence[Document]) -> list[Rule]:
-    """Return the rules of ``documents``, in their order; one that cannot be used is left out and logged."""
-    rules = []
-    for document in documents:
-        try:
-            matches = compile_pattern(document.get("pattern") or {})
-        except InvalidPattern as error:
-            _LOG.warning("event filter rule %s is left out: %s", document["_id"], error)
-            continue
-        rules.append(
-            Rule(str(document["_id"]), document.get("type") == "drop", matches, str(document.get("description", "")))
-        )
-    return rules
+def _count(verdict: Verdict, effects: Effects, now: float) -> None:
+    for did in verdict.trail:
+        count = RuleCount(1, int(did.outcome == "drop"), int(bool(did.failure)), did.failure, did.event.event_id, now)
+        effects.rules.setdefault((KIND.name, did.rule), RuleCount()).add(count)

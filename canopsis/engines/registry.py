@@ -18,7 +18,9 @@ REGISTRY: Registry = {
     cleaner_events.NAME: EngineKind("raw", lambda _options, _partitions: cleaner_events.CleanerEvents()),
     collectdgw.NAME: EngineKind("raw", collectdgw.made_of),
     dead_letters.NAME: EngineKind("raw", lambda _options, _partitions: dead_letters.DeadLetters()),
-    event_filter.NAME: EngineKind("events", lambda _options, _partitions: event_filter.EventFilter()),
+    event_filter.NAME: EngineKind(
+        "events", lambda _options, partitions: event_filter.EventFilter(partitions), moves=True
+    ),
     context.NAME: EngineKind("events", lambda _options, partitions: context.ContextEngine(partitions)),
     alarm.NAME: EngineKind("events", alarm.AlarmEngine),
     perfdata.NAME: EngineKind("events", lambda _options, partitions: perfdata.Perfdata(partitions)),

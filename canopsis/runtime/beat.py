@@ -22,7 +22,7 @@ from canopsis.runtime.letters import letters
 from canopsis.runtime.safe import apply_each
 from canopsis.runtime.selfmetrics import Reading, measured, perf_event, source_event
 from canopsis.runtime.sharing import Instance
-from canopsis.store import leases
+from canopsis.store import leases, rules
 from canopsis.store.client import Store
 from canopsis.transport.connection import Connection, connect
 from canopsis.transport.publisher import ConfirmingPublisher
@@ -30,6 +30,9 @@ from canopsis.transport.settings import AmqpSettings
 from canopsis.transport.topology import EVENTS, depth
 
 _LOG = logging.getLogger(__name__)
+
+RULES_SECONDS = 2.0
+"""How often what rules did is written."""
 
 FIRST_SECONDS = 2.0
 """Wait before the first beat: a new site has figures of itself soon."""
@@ -109,6 +112,7 @@ class Beats:
         self._instance = instance
         self._counters = counters
         self._beatings = beatings
+        self._rules_due = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="beat", daemon=True)
 
@@ -124,6 +128,7 @@ class Beats:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2.0)
+        self._guard("the counts of rules", self.count_rules)
         if self._thread.is_alive() or self._thread.ident is None:
             self._release()
         self._publishing.close()
@@ -137,6 +142,9 @@ class Beats:
 
     def turn(self, now: float) -> None:
         """Do what is due at ``now`` (seconds, monotonic). Nothing that fails stops another; its next turn comes."""
+        if self._rules_due <= now:
+            self._rules_due = now + RULES_SECONDS
+            self._guard("the counts of rules", self.count_rules)
         due = [beating for beating in self._beatings if beating.due <= now]
         for beating in due:
             beating.due = now + beating.interval
@@ -174,6 +182,15 @@ class Beats:
         bad = apply_each(self._db, dead | effects.write)
         apply_each(self._db, letters(bad, now))
         self._publishing.publish(effects.publish)
+
+    def count_rules(self) -> None:
+        """Write what rules did. Raises StoreError, and keeps it for the next time."""
+        counts = self._counters.rules.take()
+        try:
+            rules.count(self._db, counts)
+        except StoreError:
+            self._counters.rules.add(counts)
+            raise
 
     def _tell(self, due: Sequence[Beating], now: float) -> None:
         messages = []

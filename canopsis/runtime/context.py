@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from canopsis.core.alarm import Alarm, Step
 from canopsis.core.identity import Content
-from canopsis.store import alarm_steps, alarms, entities, events, filter_rules, metrics
+from canopsis.store import alarm_steps, alarms, entities, events, metrics, rules
 from canopsis.store.client import Store
 from canopsis.store.operations import Document
 
@@ -59,9 +59,9 @@ class StoreContext:
         """See ``Context``."""
         return entities.known(self._db, entity_ids) if entity_ids else {}
 
-    def filter_rules(self) -> list[Document]:
+    def rules(self, kinds: Collection[str], known: Mapping[str, int]) -> rules.Rules | None:
         """See ``Context``."""
-        return filter_rules.enabled(self._db)
+        return rules.changed(self._db, kinds, known)
 
     def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
         """See ``Context``."""

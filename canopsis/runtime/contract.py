@@ -17,6 +17,7 @@ from canopsis.core.alarm import Alarm, Step
 from canopsis.core.event import Event
 from canopsis.core.identity import Content
 from canopsis.runtime.bysource import Counts, Kind
+from canopsis.store import rules
 from canopsis.store.operations import Document, Writes, no_writes
 
 
@@ -107,7 +108,10 @@ class Dead:
 
 @dataclass(slots=True)
 class Effects:
-    """What follows from a batch. ``incoming = len(forward) + len(drop) + len(dead)`` holds.
+    """What follows from a batch. ``incoming = len(forward) + len(move) + len(drop) + len(dead)`` holds.
+
+    ``move`` are events that have another entity now: they go to its partition of this engine's queues, which
+    answers for them as if they had never been here. ``rules`` is what rules did, counted once the batch is done.
 
     ``incoming`` is set by engines whose input is raw: how many elements the messages had. ``more``
     is for ``beat``: there is more to do, call again at once. ``counts`` are events by source and kind,
@@ -117,8 +121,10 @@ class Effects:
     forward: list[Event] = field(default_factory=list)
     publish: list[Outgoing] = field(default_factory=list)
     write: Writes = field(default_factory=no_writes)
+    move: list[Event] = field(default_factory=list)
     drop: list[Drop] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
+    rules: rules.Counts = field(default_factory=dict)
     incoming: int = 0
     more: bool = False
     counts: Counts = field(default_factory=dict)
@@ -173,8 +179,8 @@ class Context(Protocol):
         """Return the stored entities among ``entity_ids``, by id."""
         ...
 
-    def filter_rules(self) -> list[Document]:
-        """Return the enabled event filter rules, in order of ``priority``, then ``_id``."""
+    def rules(self, kinds: Collection[str], known: Mapping[str, int]) -> rules.Rules | None:
+        """Return the rules of ``kinds``; None where their versions are still those ``known``, by kind."""
         ...
 
     def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
@@ -209,10 +215,14 @@ Input = Literal["events", "raw"]
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """An engine as the registry knows it; ``make`` gets its options and the number of partitions."""
+    """An engine as the registry knows it; ``make`` gets its options and the number of partitions.
+
+    One that ``moves`` events to another entity has queues of its own wherever events come by partition.
+    """
 
     input: Input
     make: Callable[[Mapping[str, object], int], Engine]
+    moves: bool = False
 
 
 Registry = Mapping[str, EngineKind]

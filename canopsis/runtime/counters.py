@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canopsis.runtime.bysource import SourceCounts
+from canopsis.runtime.rules import RuleCounts
 
 
 @dataclass(slots=True)
@@ -47,12 +48,13 @@ class Tally:
 class Counters:
     """The tallies of a process. Any thread may read; a reader always sees them balanced.
 
-    ``sources`` are its counts by source.
+    ``sources`` are its counts by source, ``rules`` what its rules did.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._lock = threading.Lock()
         self.sources = SourceCounts()
+        self.rules = RuleCounts()
         self._tallies = {name: Tally() for name in names}
 
     def add(self, tallies: Mapping[str, Tally]) -> None:

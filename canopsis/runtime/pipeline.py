@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from canopsis.core.event import Event
@@ -24,8 +24,10 @@ from canopsis.runtime.contract import (
     encode,
 )
 from canopsis.runtime.counters import Tally
+from canopsis.runtime.rules import merge
 from canopsis.runtime.settings import ChainSettings
 from canopsis.store.operations import Writes
+from canopsis.store.rules import Counts
 from canopsis.transport.codec import pack
 from canopsis.transport.topology import queue_name
 
@@ -37,12 +39,16 @@ Unit = Event | Raw
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """An engine at its place: who gets what it lets through, in this process or by a queue."""
+    """An engine at its place: who gets what it lets through, in this process or by a queue.
+
+    ``moves`` tells whether what it moves goes to its own queues; without them it goes on like the rest.
+    """
 
     engine: Engine
     input: Input
     local: tuple[str, ...] = ()
     remote: tuple[str, ...] = ()
+    moves: bool = False
 
     @property
     def name(self) -> str:
@@ -65,6 +71,7 @@ class Outcome:
     drop: list[tuple[str, Drop]] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
     counts: bysource.Counts = field(default_factory=dict)
+    rules: Counts = field(default_factory=dict)
 
 
 class Pipeline:
@@ -101,6 +108,9 @@ class Pipeline:
     def _process(self, stage: Stage, batch: Batch, ctx: Context, outcome: Outcome) -> Effects:
         began = time.perf_counter()
         effects = _without_poison(stage, batch, ctx)
+        if effects.move and not stage.moves:
+            effects.forward += effects.move
+            effects.move = []
         tally = Tally(
             len(effects.forward) + len(effects.drop) + len(effects.dead),
             len(effects.forward),
@@ -118,6 +128,9 @@ class Pipeline:
         outcome.dead += [(stage.name, dead) for dead in effects.dead]
         outcome.drop += [(stage.name, drop) for drop in effects.drop]
         bysource.add(outcome.counts, effects.counts)
+        merge(outcome.rules, effects.rules)
+        if effects.move:
+            outcome.hops.setdefault(stage.name, []).extend(effects.move)
         if not effects.forward:
             return
         for name in stage.local:
@@ -130,14 +143,16 @@ class Pipeline:
             outcome.hops.setdefault(name, []).extend(effects.forward)
 
 
-def stages_of(chain: ChainSettings, process: str, engines: Mapping[str, tuple[Engine, Input]]) -> list[Stage]:
-    """Return the stages of ``process``; ``engines`` are its engines and what each takes, by name."""
+def stages_of(
+    chain: ChainSettings, process: str, engines: Mapping[str, tuple[Engine, Input]], entries: Collection[str] = ()
+) -> list[Stage]:
+    """Return the stages of ``process``: ``engines`` are its own and what each takes, ``entries`` those with queues."""
     stages = []
     for settings in chain.of_process(process):
         engine, takes = engines[settings.name]
         local = tuple(name for name in settings.next if name in engines)
         remote = tuple(name for name in settings.next if name not in engines)
-        stages.append(Stage(engine, takes, local, remote))
+        stages.append(Stage(engine, takes, local, remote, settings.name in entries))
     return stages
 
 
@@ -199,7 +214,7 @@ def _attempt(stage: Stage, batch: Batch, ctx: Context) -> Effects | Exception:
 
 
 def _check_balance(stage: Stage, batch: Batch, effects: Effects) -> None:
-    out = len(effects.forward) + len(effects.drop) + len(effects.dead)
+    out = len(effects.forward) + len(effects.move) + len(effects.drop) + len(effects.dead)
     incoming = effects.incoming if stage.input == "raw" else len(batch.events)
     if out != incoming:
         raise CanopsisError(f"{stage.name} took {incoming} events and answers for {out}")

@@ -72,7 +72,8 @@ class Process:
         self._engines = make_engines(settings, registry)
         self._health = Health()
         self.counters = Counters(tuple(self._engines))
-        pipeline = Pipeline(stages_of(settings.chain, settings.process, self._engines))
+        entries = settings.chain.entries(settings.process, registry)
+        pipeline = Pipeline(stages_of(settings.chain, settings.process, self._engines, entries))
         self._runner = Runner(
             settings, registry, pipeline=pipeline, db=db, counters=self.counters, health=self._health, stop=stop
         )

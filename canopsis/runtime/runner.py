@@ -167,6 +167,7 @@ class Runner:
         taken.time_in(outcome, time.time())
         self._counters.add(outcome.tallies)
         self._counters.sources.add(outcome.counts)
+        self._counters.rules.add(outcome.rules)
         for engine, drop in outcome.drop:
             _LOG.debug("%s dropped %s by rule %s: %s", engine, drop.event_id, drop.rule, drop.reason)
 

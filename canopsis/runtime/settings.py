@@ -64,13 +64,16 @@ class ChainSettings:
         return tuple(engine for engine in self.ordered() if engine.process == process)
 
     def entries(self, process: str, registry: Registry) -> tuple[str, ...]:
-        """Return the engines of ``process`` that have queues: fed from outside, or by another process."""
+        """Return the engines of ``process`` that have queues: fed from outside, or by another process.
+
+        Where events come by partition, so does one that moves events between partitions.
+        """
         fed = {name for engine in self.engines if engine.process != process for name in engine.next}
-        return tuple(
-            engine.name
-            for engine in self.of_process(process)
-            if engine.name in fed or (engine.name in RAW_BINDINGS and registry[engine.name].input == "raw")
-        )
+        own = [engine.name for engine in self.of_process(process)]
+        fed |= {name for name in own if name in RAW_BINDINGS and registry[name].input == "raw"}
+        if any(name in fed and registry[name].input == "events" for name in own):
+            fed |= {name for name in own if registry[name].moves}
+        return tuple(name for name in own if name in fed)
 
     def topology(self, registry: Registry) -> Topology:
         """Return the queues of the site."""

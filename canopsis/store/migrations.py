@@ -19,9 +19,9 @@ from canopsis.store import (
     dead_letters,
     entities,
     events,
-    filter_rules,
     leases,
     metrics,
+    rules,
     sessions,
     trials,
     users,
@@ -47,14 +47,18 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     sessions.COLLECTION: sessions.INDEXES,
     attempts.COLLECTION: attempts.INDEXES,
     leases.COLLECTION: leases.INDEXES,
-    filter_rules.COLLECTION: filter_rules.INDEXES,
+    rules.COLLECTION: rules.INDEXES,
+    rules.VERSIONS: (),
+    rules.COUNTS: (),
     trials.COLLECTION: trials.INDEXES,
     metrics.RAW: (),
     metrics.HOURLY: (),
     metrics.NAMES: (),
 }
 
-STEPS: tuple[tuple[int, str, Step], ...] = ()
+STEPS: tuple[tuple[int, str, Step], ...] = (
+    (2, "filter_rules become rules of the event filter", rules.adopt_first_form),
+)
 """Changes of stored documents: version, what it does, the function. A step may run twice."""
 
 VERSION = STEPS[-1][0] if STEPS else 1

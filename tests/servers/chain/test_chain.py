@@ -17,9 +17,12 @@ from servers import eventually
 from canopsis.core.alarm import Alarm
 from canopsis.runtime.selfmetrics import METRICS
 from canopsis.runtime.settings import ChainSettings, default_chain
-from canopsis.store import alarms, filter_rules, metrics
+from canopsis.store import alarms, metrics, rules
+from canopsis.store.rules import Change
 from canopsis.transport.connection import connect
 from canopsis.transport.topology import COLLECTD
+
+FILTER = "event-filter"
 
 Grouping = Callable[[ChainSettings], ChainSettings]
 
@@ -62,9 +65,7 @@ def test_events_become_alarms_entities_metrics_and_alerts(
 def test_counters_balance_and_hand_on(site: Site, feed: Feed, grouping: Grouping) -> None:
     # No beats: their own events would keep the counters moving.
     site.configure(grouping(default_chain(partitions=4, beat_interval=3600)))
-    filter_rules.save(
-        site.db, {"_id": "no-noise", "priority": 1, "enabled": True, "type": "drop", "pattern": {"component": "noise"}}
-    )
+    rules.put(site.db, Change(FILTER, {"id": "no-noise", "type": "drop", "pattern": {"component": "noise"}}))
     site.start()
     feed.events([check("noise", 2), check("a", 0), check("b", 7), check("c", 1)], size=4)
     feed.send([b"not json"])
@@ -159,23 +160,6 @@ def test_what_the_broker_gave_up_is_a_dead_letter(site: Site, feed: Feed) -> Non
     assert found["body"] == b'[{"poison": 1}]'
     assert "Engine_event_filter.00" in found["reason"]
     assert "x-death" in found["headers"]
-
-
-def test_filter_rules_are_refreshed_while_running(site: Site, feed: Feed) -> None:
-    site.start()
-    feed.events([check("early", 0)])
-    site.await_count(1, component="early")
-    filter_rules.save(
-        site.db, {"_id": "r", "priority": 1, "enabled": True, "type": "drop", "pattern": {"component": "late"}}
-    )
-    sent = [0]
-
-    def dropped() -> bool:
-        sent[0] += 1
-        feed.events([check("late", 0, event_id=f"late-{sent[0]}")])
-        return site.counters()["event_filter"]["dropped"] >= 1
-
-    eventually(dropped)
 
 
 def test_a_large_array_is_cut_into_several_messages(site: Site, feed: Feed) -> None:

@@ -22,8 +22,7 @@ from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch, Context, Effects, EngineKind
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.sharing import Instance, Lease
-from canopsis.store import filter_rules, leases, metrics, write
-from canopsis.store.operations import Document
+from canopsis.store import leases, metrics, write
 
 NOW = time.time()
 
@@ -180,12 +179,6 @@ class TestReads:
         assert [alarm.component for alarm in due] == ["over"]
         effects = AlarmEngine({"resolve_delay": 60}, 4).beat(NOW, StoreContext(site.db))
         assert [json.loads(message.body)["component"] for message in effects.publish] == ["over"]
-
-    def test_rules_in_their_order(self, site: Site) -> None:
-        for name, priority, enabled in (("b", 2, True), ("a", 2, True), ("off", 1, False), ("first", 1, True)):
-            rule: Document = {"_id": name, "priority": priority, "enabled": enabled, "type": "drop", "pattern": {}}
-            filter_rules.save(site.db, rule)
-        assert [rule["_id"] for rule in StoreContext(site.db).filter_rules()] == ["first", "a", "b"]
 
 
 class TestCompaction:

@@ -14,6 +14,9 @@ from canopsis.store import leases, migrations
 from canopsis.store.client import Store
 from canopsis.store.settings import Retention
 
+NEXT = migrations.VERSION + 1
+"""The version of a release to come."""
+
 
 def expiry(db: Store, collection: str) -> int:
     return int(db[collection].index_information()["time_to_live"]["expireAfterSeconds"])
@@ -117,8 +120,8 @@ def test_the_lock_is_kept_while_a_step_is_slow(db: Store, monkeypatch: pytest.Mo
         leave.wait(120)
 
     migrations.ensure(db)
-    monkeypatch.setattr(migrations, "STEPS", ((2, "wait", slow),))
-    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "STEPS", ((NEXT, "wait", slow),))
+    monkeypatch.setattr(migrations, "VERSION", NEXT)
     thread = threading.Thread(target=migrations.ensure, args=(db,))
     thread.start()
     try:
@@ -144,18 +147,22 @@ def held_until(db: Store) -> datetime:
 def test_steps_run_once_in_order_on_an_old_database(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     migrations.ensure(db)
     ran: list[int] = []
-    steps = tuple((number, f"step {number}", lambda _db, number=number: ran.append(number)) for number in (2, 3))
+    steps = tuple(
+        (number, f"step {number}", lambda _db, number=number: ran.append(number)) for number in (NEXT, NEXT + 1)
+    )
     monkeypatch.setattr(migrations, "STEPS", steps)
-    monkeypatch.setattr(migrations, "VERSION", 3)
-    assert migrations.ensure(db) == ["step 2: step 2", "step 3: step 3", "version 3"]
+    monkeypatch.setattr(migrations, "VERSION", NEXT + 1)
+    told = [f"step {number}: step {number}" for number in (NEXT, NEXT + 1)]
+    assert migrations.ensure(db) == [*told, f"version {NEXT + 1}"]
     assert migrations.ensure(db) == []
-    assert ran == [2, 3]
+    assert ran == [NEXT, NEXT + 1]
 
 
 def test_a_new_database_needs_no_steps(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "STEPS", ((2, "no", lambda _db: pytest.fail("a new database has the new shape")),))
-    monkeypatch.setattr(migrations, "VERSION", 2)
-    assert "version 2" in migrations.ensure(db)
+    never = (NEXT, "no", lambda _db: pytest.fail("a new database has the new shape"))
+    monkeypatch.setattr(migrations, "STEPS", (never,))
+    monkeypatch.setattr(migrations, "VERSION", NEXT)
+    assert f"version {NEXT}" in migrations.ensure(db)
 
 
 def test_a_step_that_fails_is_done_again(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,12 +174,12 @@ def test_a_step_that_fails_is_done_again(db: Store, monkeypatch: pytest.MonkeyPa
         if len(tries) == 1:
             raise StoreError("gone")
 
-    monkeypatch.setattr(migrations, "STEPS", ((2, "shaky", step),))
-    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "STEPS", ((NEXT, "shaky", step),))
+    monkeypatch.setattr(migrations, "VERSION", NEXT)
     with pytest.raises(StoreError):
         migrations.ensure(db)
-    assert migrations.version(db) == 1
-    assert migrations.ensure(db, wait=1.0) == ["step 2: shaky", "version 2"]
+    assert migrations.version(db) == NEXT - 1
+    assert migrations.ensure(db, wait=1.0) == [f"step {NEXT}: shaky", f"version {NEXT}"]
 
 
 def test_a_database_of_a_newer_release_is_refused(db: Store) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from canopsis.errors import InputError
-from canopsis.store import alarms, dead_letters, entities, events, filter_rules, metrics, query
+from canopsis.store import alarms, dead_letters, entities, events, metrics, query
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.client import Store
 from canopsis.store.dead_letters import DeadLetterQuery
@@ -286,18 +286,6 @@ def test_dead_letter_is_replayed(store: Store) -> None:
     assert isinstance(found["replayed"], datetime)
     assert ids(dead_letters.listing(store, DeadLetterQuery(replayed=True))) == ["d1"]
     assert ids(dead_letters.listing(store, DeadLetterQuery(replayed=False))) == ["d2"]
-
-
-def test_filter_rules(store: Store) -> None:
-    rules = [{"_id": "b", "priority": 1, "enabled": True}, {"_id": "a", "priority": 1, "enabled": True}]
-    rules += [{"_id": "c", "priority": 0, "enabled": True}, {"_id": "d", "priority": 0, "enabled": False}]
-    for rule in rules:
-        filter_rules.save(store, rule)
-    assert [rule["_id"] for rule in filter_rules.enabled(store)] == ["c", "a", "b"]
-    filter_rules.save(store, {"_id": "c", "priority": 5, "enabled": True})
-    assert [rule["_id"] for rule in filter_rules.listing(store)] == ["d", "a", "b", "c"]
-    assert filter_rules.delete(store, "c")
-    assert not filter_rules.delete(store, "c")
 
 
 NOW = datetime.now(UTC).timestamp() // 3600 * 3600

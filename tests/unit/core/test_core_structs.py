@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Annotated, Literal
 
+import msgspec
 import pytest
+
+from canopsis.core.rules.event_filter import FilterRule
+from canopsis.core.structs import choices
 
 _THREADS = """
 import sys, threading
@@ -30,10 +35,33 @@ _ALARM = {
     "steps": [{"type": "stateinc", "t": 1.0, "author": "a", "message": "m", "value": 2, "e": "e1"}],
 }  # fmt: skip
 
+_RULE = {"id": "r", "type": "enrich", "pattern": {"a": 1}, "actions": [{"type": "set", "field": "b", "value": 2}]}
+
+
+class Described(msgspec.Struct):
+    """A struct whose field says more of itself."""
+
+    size: Annotated[Literal["small", "large"] | None, msgspec.Meta(description="How large.")] = None
+
+
+def test_choices_of_a_field_that_is_described() -> None:
+    assert choices(Described, "$.size") == ["large", "small"]
+
+
+def test_choices_are_the_words_that_may_stand_at_a_place() -> None:
+    assert choices(FilterRule, "$.on_success") == ["break", "drop", "pass"]
+    assert choices(FilterRule, "$.actions[0].type")[:2] == ["set", "append"]
+    for elsewhere in ("$", "$.priority", "$.priority[0]", "$.priority.type", "$.nothing", "$.actions[0].field"):
+        assert choices(FilterRule, elsewhere) == []
+
 
 @pytest.mark.parametrize(
     ("module", "name", "value"),
-    [("canopsis.store.users", "User", _USER), ("canopsis.store.alarms", "Alarm", _ALARM)],
+    [
+        ("canopsis.store.users", "User", _USER),
+        ("canopsis.store.alarms", "Alarm", _ALARM),
+        ("canopsis.core.rules.event_filter", "FilterRule", _RULE),
+    ],
 )
 def test_threads_that_meet_a_struct_at_once_do_no_harm(module: str, name: str, value: dict[str, object]) -> None:
     # Without preparation about one run in three ends with SIGSEGV.

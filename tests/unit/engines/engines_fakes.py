@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from canopsis.core.steps import Segment
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Message
 from canopsis.store.operations import Document
+from canopsis.store.rules import Rules
 
 NOW = 1_700_000_000.0
 
@@ -28,7 +29,9 @@ class FakeContext:
     resolved: list[Alarm] = field(default_factory=list)
     due: list[Alarm] = field(default_factory=list)
     entities: dict[str, Document] = field(default_factory=dict)
-    rules: list[Document] = field(default_factory=list)
+    filters: list[Document] = field(default_factory=list)
+    tables: list[Document] = field(default_factory=list)
+    version: int = 1
     metrics: list[Document] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     segments: dict[str, Segment] = field(default_factory=dict)
@@ -80,9 +83,11 @@ class FakeContext:
         self._read("known_entities", *sorted(entity_ids))
         return {entity: self.entities[entity] for entity in entity_ids if entity in self.entities}
 
-    def filter_rules(self) -> list[Document]:
-        self._read("filter_rules")
-        return self.rules
+    def rules(self, kinds: Collection[str], known: Mapping[str, int]) -> Rules | None:
+        self._read("rules", *kinds)
+        if known.get("event-filter") == self.version:
+            return None
+        return Rules(dict.fromkeys(kinds, self.version), {"event-filter": self.filters, "table": self.tables})
 
     def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
         self._read("compactable_metrics", before, limit, after)

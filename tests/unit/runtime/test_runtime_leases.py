@@ -12,11 +12,13 @@ from runtime_fakes import FakeEngine, FakePublishing, Servers
 from canopsis.core.normalise import decode, normalise
 from canopsis.errors import StoreError, TransportError
 from canopsis.runtime import sharing
-from canopsis.runtime.beat import Beating, Beats
+from canopsis.runtime.beat import RULES_SECONDS, Beating, Beats
 from canopsis.runtime.contract import Context, Dead, Effects, Outgoing
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.sharing import Instance, Lease
+from canopsis.store import rules
 from canopsis.store.operations import Insert, Writes
+from canopsis.store.rules import RuleCount
 
 DB: Any = object()
 WRITES: Writes = {"things": [Insert({"_id": 1}), Insert({"_id": 2})]}
@@ -196,6 +198,23 @@ class TestBeats:
         made._counters.sources.add({("nagios/n1", "late"): 1})
         made.turn(now + 120)
         assert told() == [("source nagios/n1", {"cps_late": 3.0, "cps_repeated": 1.0})]
+
+    def test_what_rules_did_is_written_and_kept_while_it_cannot_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made, now, written = beats(FakePublishing(), FakeEngine("alarm")), time.monotonic(), []
+
+        def count(_db: object, counts: Any) -> None:
+            if not written:
+                written.append("refused")
+                raise StoreError("away")
+            written.append({name: each.matched for name, each in counts.items()})
+
+        monkeypatch.setattr(rules, "count", count)
+        made._counters.rules.add({("event-filter", "a"): RuleCount(2)})
+        made.turn(now)
+        made._counters.rules.add({("event-filter", "a"): RuleCount(3)})
+        for later in (RULES_SECONDS, 2 * RULES_SECONDS):
+            made.turn(now + later)
+        assert written == ["refused", {("event-filter", "a"): 5}, {}]
 
     def test_counts_of_a_source_are_told_again_when_the_broker_did_not_take_them(self) -> None:
         made, now = beats(FakePublishing(), FakeEngine("alarm")), time.monotonic() + 100

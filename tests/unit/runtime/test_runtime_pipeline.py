@@ -15,6 +15,7 @@ from canopsis.runtime.contract import Batch, Context, Dead, Drop, Effects, Outgo
 from canopsis.runtime.pipeline import Outcome, Pipeline, Stage, stages_of
 from canopsis.runtime.settings import ChainSettings, EngineSettings
 from canopsis.store.operations import Insert
+from canopsis.store.rules import RuleCount
 
 CTX = FakeContext(NOW)
 
@@ -57,6 +58,21 @@ def test_fan_out_gives_all_to_each_and_joins_again() -> None:
     )
     assert [components(engines[name].batches[0]) for name in "bcd"] == [["x"], ["x"], ["x", "x"]]
     assert all(len(engine.batches) == 1 for engine in engines.values())
+
+
+@pytest.mark.parametrize(("moves", "here"), [(True, []), (False, ["x"])])
+def test_what_is_moved_goes_to_the_own_queues_where_there_are_any(moves: bool, here: list[str]) -> None:
+    def act(batch: Batch, _ctx: Context) -> Effects:
+        return Effects(move=list(batch.events), rules={("filter", "r"): RuleCount(1)})
+
+    after = FakeEngine("b")
+    outcome = run(Stage(FakeEngine("a", act), "events", ("b",), (), moves), Stage(after, "events"), events=["x"])
+    assert [components(batch) for batch in after.batches] == ([here] if here else [])
+    assert {name: [event.component for event in events] for name, events in outcome.hops.items()} == (
+        {"a": ["x"]} if moves else {}
+    )
+    assert outcome.tallies["a"].incoming == outcome.tallies["a"].forwarded == len(here)
+    assert outcome.rules == {("filter", "r"): RuleCount(1)}
 
 
 def test_events_for_other_processes_are_hops() -> None:
@@ -211,8 +227,8 @@ def test_stages_of_a_process_know_who_is_near_and_who_is_far() -> None:
         )
     )
     engines = {name: (FakeEngine(name), "events") for name in "ab"}
-    stages = stages_of(chain, "here", engines)  # type: ignore[arg-type]
-    assert [(stage.name, stage.local, stage.remote) for stage in stages] == [
-        ("a", ("b",), ("far",)),
-        ("b", (), ("far",)),
+    stages = stages_of(chain, "here", engines, ("a",))  # type: ignore[arg-type]
+    assert [(stage.name, stage.local, stage.remote, stage.moves) for stage in stages] == [
+        ("a", ("b",), ("far",), True),
+        ("b", (), ("far",), False),
     ]

@@ -49,6 +49,16 @@ def test_default_chain_is_two_hops() -> None:
     assert default.entries("worker", REGISTRY) == ("event_filter",)
 
 
+def test_what_moves_events_has_queues_where_events_come_by_partition() -> None:
+    kinds = registry_of(cleaner_events="raw", first="events", mover="events")
+    registry = {**kinds, "mover": replace(kinds["mover"], moves=True)}
+    cleaner = engine("cleaner_events", "first", process="cleaner")
+    apart = chain(cleaner, engine("first", "mover"), engine("mover"))
+    assert apart.entries("worker", registry) == ("first", "mover")
+    together = chain(cleaner, engine("first", "mover", process="cleaner"), engine("mover", process="cleaner"))
+    assert together.entries("cleaner", registry) == ("cleaner_events",)
+
+
 def test_default_chain_has_a_queue_for_each_way_in() -> None:
     queues = {queue.name: queue for queue in default_chain(partitions=3).topology(REGISTRY).queues}
     assert set(queues) == {

@@ -394,7 +394,7 @@ class TestContext:
             ("events", "newest_checks"),
             ("alarms", "due_alarms"),
             ("entities", "known"),
-            ("filter_rules", "enabled"),
+            ("rules", "changed"),
             ("metrics", "compactable"),
         ):
             monkeypatch.setattr(
@@ -409,7 +409,7 @@ class TestContext:
         ctx.newest_checks(["a"])
         ctx.due_alarms(1.0, 2.0)
         ctx.known_entities(["b"])
-        ctx.filter_rules()
+        ctx.rules(("event-filter",), {})
         ctx.compactable_metrics(3.0, 4, {"e": "x"})
         assert [name for name, *_ in asked] == [
             "open_alarms",
@@ -420,7 +420,7 @@ class TestContext:
             "newest_checks",
             "due_alarms",
             "known",
-            "enabled",
+            "changed",
             "compactable",
         ]
         assert asked[-1][1:] == (3.0, 4, {"e": "x"})

@@ -1,0 +1,103 @@
+"""What every rule has, and how a document becomes one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from canopsis.core import pattern as patterns
+from canopsis.core.structs import STEPS, choices
+from canopsis.errors import InputError, InvalidRule
+
+MAX_DESCRIPTION = 1000
+MOST_PRIORITY = 1_000_000
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_IDS = "1 to 64 letters, digits or any of _ . -"
+_PERIOD = "a time in RFC 3339 with its zone, such as 2026-05-01T22:00:00Z"
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Declared(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is stored under an id and tried before it is: a rule, or a table that rules look into."""
+
+    id: str
+    description: Annotated[str, msgspec.Meta(max_length=MAX_DESCRIPTION)] = ""
+
+    def check(self) -> None:
+        """Raise InputError for what the types do not tell. The base checks the id."""
+        if not _ID.fullmatch(self.id):
+            raise InputError("id", self.id, _IDS)
+
+
+class Rule(Declared, kw_only=True):
+    """A rule: on what ``pattern`` matches, in order of ``priority``, then of ``id``; the lower comes first.
+
+    It is in force while it is ``enabled``, from ``start`` and until ``stop``, where they are given.
+    """
+
+    pattern: dict[str, Any]
+    priority: Annotated[int, msgspec.Meta(ge=0, le=MOST_PRIORITY)] = 100
+    enabled: bool = True
+    start: Time | None = None
+    stop: Time | None = None
+
+    def check(self) -> None:
+        """Raise InputError for what the types do not tell."""
+        super().check()
+        if not self.pattern:
+            raise InputError("pattern", self.pattern, 'at least one condition; {"connector": {"$exists": true}} is all')
+        if self.start is not None and self.stop is not None and self.stop <= self.start:
+            raise InputError("stop", self.stop.isoformat(), f"{_PERIOD}, after start")
+        patterns.compile(self.pattern)
+
+
+D = TypeVar("D", bound=Declared)
+
+
+def parse(struct: type[D], document: object, where: str = "") -> D:
+    """Return the rule that ``document`` is, checked. Raises InvalidRule; ``where`` names one that has no id."""
+    name = _name_of(document, where)
+    try:
+        rule = msgspec.convert(document, struct)
+        rule.check()
+    except msgspec.ValidationError as error:
+        raise _translated(name, error, struct, document) from None
+    except InputError as error:
+        raise InvalidRule.of(name, error) from None
+    return rule
+
+
+def document_of(rule: Declared) -> dict[str, Any]:
+    """Return ``rule`` as it is stored and shown; ``parse`` makes the same of it."""
+    document: dict[str, Any] = msgspec.to_builtins(rule, builtin_types=(datetime,))
+    return document
+
+
+def _name_of(document: object, where: str) -> str:
+    found = document.get("id") if isinstance(document, Mapping) else None
+    return found if isinstance(found, str) and _ID.fullmatch(found) else where or "without an id"
+
+
+def _translated(
+    rule: str, error: msgspec.ValidationError, struct: type[msgspec.Struct], document: object
+) -> InvalidRule:
+    """Return an error that names the field and its value of msgspec's ``what - at `$.path```."""
+    what, _, path = str(error).partition(" - at `$")
+    # Of a key of an object msgspec tells nothing but ``[...]``.
+    path = path.partition("[...]")[0].rstrip("`")
+    value = _value_at(document, path)
+    allowed = ", ".join(choices(struct, path)) or what[:1].lower() + what[1:]
+    return InvalidRule(rule, path.lstrip(".") or "rule", value, allowed)
+
+
+def _value_at(document: object, path: str) -> object:
+    value: Any = document
+    for name, index in STEPS.findall(path):
+        value = value[name] if name else value[int(index)]
+    return value
