@@ -19,6 +19,7 @@ from canopsis.core.event_types import ACTIONS
 from canopsis.core.event_types.declaration import EventType
 from canopsis.core.fields import EVENT_ID, EVENT_IDS
 from canopsis.errors import RequestError
+from canopsis.store import alarm_steps, alarms
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.operations import Document
 
@@ -82,7 +83,7 @@ _ACTION_ANSWERS = {
 def listing(call: Call) -> Response:
     """Return a page of alarms, without their steps."""
     query = query_of(AlarmQuery, call, open=_WHICH[call.arguments["show"]])
-    return page_of(call.backend.records.alarms(query))
+    return page_of(call.ask(alarms.listing, query))
 
 
 @resource.get(
@@ -112,7 +113,7 @@ def steps(call: Call) -> Response:
 
 
 def _part(call: Call, alarm: Document, older: str) -> Document:
-    found = call.backend.records.alarm_steps(older)
+    found = call.ask(alarm_steps.get, older)
     if found is None or found["alarm_id"] != alarm["_id"]:
         raise RequestError(404, f"alarm {alarm['_id']} has no part {older}", {"field": "older", "value": older})
     return found
@@ -154,7 +155,7 @@ def _objection(action: EventType, document: Document) -> str:
 
 def _find(call: Call) -> Document:
     alarm_id = call.path["alarm_id"]
-    found = call.backend.records.alarm(alarm_id)
+    found = call.ask(alarms.get, alarm_id)
     if found is None:
         raise RequestError(404, f"there is no alarm {alarm_id}", {"field": "alarm_id", "value": alarm_id})
     return found

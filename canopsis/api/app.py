@@ -60,8 +60,7 @@ _HEADERS = {
 
 def create_app(web: WebSettings, store: StoreSettings, amqp: AmqpSettings) -> Flask:
     """Return the application over the servers of a site; it connects when first used."""
-    database = MongoDatabase(store)
-    return build(web, Backend(database, database, AmqpBroker(amqp), time.time, new_id=lambda: uuid.uuid4().hex))
+    return build(web, Backend(MongoDatabase(store), AmqpBroker(amqp), time.time, new_id=lambda: uuid.uuid4().hex))
 
 
 def build(web: WebSettings, backend: Backend) -> Flask:

@@ -15,6 +15,7 @@ from canopsis.api.listing import query_of
 from canopsis.api.ports import Message
 from canopsis.api.responses import one, page_of
 from canopsis.errors import RequestError
+from canopsis.store import dead_letters
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.operations import Document
 from canopsis.transport.topology import ALERTS, DEAD, DOORS, EVENTS
@@ -51,7 +52,7 @@ def listing(call: Call) -> Response:
     """Return a page of dead letters."""
     given = call.arguments
     query = query_of(DeadLetterQuery, call, since=_date(given["from"]), until=_date(given["to"]))
-    return page_of(call.backend.records.dead_letters(query))
+    return page_of(call.ask(dead_letters.listing, query))
 
 
 @resource.get("/dead-letters/<letter_id>", "Show a dead letter with its body.", segments=_ID, answers=_NONE)
@@ -83,7 +84,7 @@ def replay(call: Call) -> Response:
             409, f"of {letter['cut_from_bytes']} bytes only the first are kept: nothing to publish again; send a body"
         )
     call.backend.broker.publish([message_of(letter, mended)])
-    call.backend.records.mark_replayed(letter, call.user, bool(mended))
+    call.ask(dead_letters.mark_replayed, letter, call.user, bool(mended))
     return one({"_id": letter["_id"], "status": "accepted"}, status=202)
 
 
@@ -99,13 +100,13 @@ def discard(call: Call) -> Response:
     """Mark a dead letter: it stays until its time is over."""
     letter = _find(call)
     comment = read_texts(call.content, _COMMENT)["comment"]
-    call.backend.records.mark_discarded(letter["_id"], call.user, comment)
+    call.ask(dead_letters.mark_discarded, letter["_id"], call.user, comment)
     return one({"_id": letter["_id"], "status": "discarded"})
 
 
 def _find(call: Call) -> Document:
     letter_id = call.path["letter_id"]
-    found = call.backend.records.dead_letter(letter_id, call.weigh)
+    found = call.ask(dead_letters.get, letter_id, call.weigh)
     if found is None:
         raise RequestError(404, f"there is no dead letter {letter_id}", {"field": "letter_id", "value": letter_id})
     return found

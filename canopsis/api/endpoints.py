@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from flask import Blueprint, Response, current_app, request
 
@@ -20,7 +20,11 @@ from canopsis.api.ports import Backend
 from canopsis.api.readiness import Readiness
 from canopsis.api.settings import WebSettings
 from canopsis.errors import RequestError
+from canopsis.store.client import Store
 from canopsis.store.users import Role
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PREFIX = "/api/v1"
 EXTENSION = "canopsis"
@@ -59,6 +63,10 @@ class Call:
         """Take the memory that ``size`` bytes of documents of the database need. Raises RequestError (503)."""
         if self.lease is not None:
             self.lease.grow(size * _DOCUMENT_COST)
+
+    def ask(self, function: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``function`` of ``store`` answers. Raises what it raises, StoreError."""
+        return self.backend.database.ask(function, *args, **kwargs)
 
     @property
     def backend(self) -> Backend:
@@ -139,8 +147,8 @@ class Resource:
 
 def attach(settings: WebSettings, backend: Backend, endpoints: Sequence[Endpoint]) -> Site:
     """Return the site of an application, with the providers that its settings name, in their order."""
-    local = LocalUsers(backend.accounts, settings.secret, settings.lifetime) if "local" in settings.providers else None
-    known: dict[str, Provider] = {"authkey": AuthKeys(backend.accounts)}
+    local = LocalUsers(backend.database, settings.secret, settings.lifetime) if "local" in settings.providers else None
+    known: dict[str, Provider] = {"authkey": AuthKeys(backend.database)}
     if local is not None:
         known["local"] = local
     providers = tuple(known[name] for name in settings.providers)

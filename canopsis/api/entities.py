@@ -8,6 +8,7 @@ from canopsis.api import parameters
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.listing import query_of
 from canopsis.api.responses import page_of
+from canopsis.store import entities
 from canopsis.store.entities import EntityQuery
 
 resource = Resource("entities", service="entities")
@@ -32,4 +33,4 @@ SORTABLE = ("_id", "name", "type", "component", "created")
 )
 def listing(call: Call) -> Response:
     """Return a page of entities."""
-    return page_of(call.backend.records.entities(query_of(EntityQuery, call)))
+    return page_of(call.ask(entities.listing, query_of(EntityQuery, call)))

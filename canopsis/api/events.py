@@ -12,6 +12,7 @@ from canopsis.api.listing import query_of
 from canopsis.api.responses import many, page_of, partly
 from canopsis.core.body import loads
 from canopsis.core.event_types import EVENT_TYPES
+from canopsis.store import events
 from canopsis.store.events import EventQuery
 
 resource = Resource("events", service="events")
@@ -96,7 +97,7 @@ def send_classic(call: Call) -> Response:
 )
 def listing(call: Call) -> Response:
     """Return a page of events."""
-    return page_of(call.backend.records.events(query_of(EventQuery, call)))
+    return page_of(call.ask(events.listing, query_of(EventQuery, call)))
 
 
 def _wish(call: Call) -> Wish:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from flask import Response, request
 
 from canopsis.api import parameters
 from canopsis.api.endpoints import PREFIX, Call, Resource
-from canopsis.api.ports import Window
 from canopsis.api.responses import many, page_of
 from canopsis.errors import InputError, RequestError
+from canopsis.store import metrics
 from canopsis.store.metrics import AGGREGATES
 from canopsis.store.query import Paging
 
@@ -40,7 +42,7 @@ def listing(call: Call) -> Response:
     """Return a page of metrics: entity id, name, unit."""
     given = call.arguments
     paging = Paging(given["start"], given["limit"], "_id", call.weigh)
-    page = call.backend.records.metric_names(given["entity_id"], given["search"] or "", paging)
+    page = call.ask(metrics.names, given["entity_id"], given["search"] or "", paging)
     found = [{"entity_id": each["_id"]["e"], "metric": each["_id"]["m"], "unit": each.get("u")} for each in page.data]
     return page_of(replace(page, data=found))
 
@@ -61,7 +63,18 @@ def listing(call: Call) -> Response:
 def show(call: Call) -> Response:
     """Return the points of a metric."""
     entity_id, metric = split_path(raw_path(call))
-    found = call.backend.records.series(entity_id, metric, _window(call))
+    given = call.arguments
+    since, until = _window(given, call.backend.now())
+    found = call.ask(
+        metrics.window,
+        entity_id,
+        metric,
+        since,
+        until,
+        interval=given["interval"],
+        aggregate=given["aggregation"],
+        weigh=call.weigh,
+    )
     if found is None:
         members = {"field": "metric", "value": metric, "entity_id": entity_id}
         raise RequestError(404, f"{entity_id} has no metric {metric!r}; GET {PREFIX}/metrics lists them", members)
@@ -100,10 +113,9 @@ def _decoded(segment: str) -> str:
         raise InputError("path", segment, "percent-encoded UTF-8") from error
 
 
-def _window(call: Call) -> Window:
-    given = call.arguments
-    until = given["to"] if given["to"] is not None else call.backend.now()
+def _window(given: Mapping[str, Any], now: float) -> tuple[float, float]:
+    until = given["to"] if given["to"] is not None else now
     since = given["from"] if given["from"] is not None else max(0.0, until - DEFAULT_WINDOW)
     if until <= since:
         raise InputError("to", until, f"a time after from ({since})")
-    return Window(since, until, given["interval"], given["aggregation"], call.weigh)
+    return since, until

@@ -11,6 +11,7 @@ from canopsis.api.ports import Backend, Depth, Look
 from canopsis.core import health
 from canopsis.core.health import Facts, Instance, Letters, Process, Queue, Server
 from canopsis.errors import StoreError, TransportError
+from canopsis.store import dead_letters, leases, migrations
 from canopsis.store.operations import Document
 
 KEPT = 1.0
@@ -95,10 +96,10 @@ class Readiness:
             return None, str(error)
 
     def _ask_database(self) -> tuple[tuple[list[Document], tuple[int, int], Letters] | None, str]:
-        records = self._backend.records
+        ask = self._backend.database.ask
         try:
-            letters = Letters(*records.recent_letters(health.LETTERS_WITHIN))
-            return (records.instances(), records.schema(), letters), ""
+            letters = Letters(*ask(dead_letters.recent, health.LETTERS_WITHIN))
+            return (ask(leases.all_instances), (ask(migrations.version), migrations.VERSION), letters), ""
         except StoreError as error:
             return None, str(error)
 
@@ -106,7 +107,7 @@ class Readiness:
         if self._chain:
             return self._chain
         try:
-            return health.processes(self._backend.records.chain())
+            return health.processes(self._backend.database.ask(leases.chain))
         except StoreError:
             return ()
 
@@ -119,7 +120,7 @@ class Readiness:
 
     def _fresh_servers(self) -> tuple[Server, ...]:
         if self._clock() - self._asked > KEPT:
-            self._servers = (self._backend.records.server(), self._backend.broker.server())
+            self._servers = (self._backend.database.server(), self._backend.broker.server())
             self._asked = self._clock()
         return self._servers
 
@@ -139,7 +140,7 @@ class Readiness:
         if owner is None:
             return None, 0.0
         entry = self._watch.see(ENTRY, self._backend.broker.depth(ENTRY), self._clock())
-        return entry, self._idle_for(entry, self._backend.records.instances(), owner.name)
+        return entry, self._idle_for(entry, self._backend.database.ask(leases.all_instances), owner.name)
 
     def _idle_for(self, entry: Queue, instances: Sequence[Document], owner: str) -> float:
         """Return for how many seconds nobody has read the queue of new events."""

@@ -8,7 +8,8 @@ from werkzeug.wrappers import Request
 
 from canopsis.api.auth import Identity, of_user, unauthorized
 from canopsis.api.auth.lookups import Lookups
-from canopsis.api.ports import Accounts
+from canopsis.api.ports import Database
+from canopsis.store import users
 
 HEADER = "X-Canopsis-Authkey"
 PARAMETER = "authkey"
@@ -32,8 +33,8 @@ def given_key(request: Request) -> str | None:
 class AuthKeys:
     """The provider ``authkey``."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._users = Lookups(accounts.user_by_key)
+    def __init__(self, database: Database) -> None:
+        self._users = Lookups(lambda key: database.ask(users.by_key, key))
 
     def identify(self, request: Request) -> Identity | None:
         """Return who has the key of the request."""

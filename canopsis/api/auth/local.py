@@ -14,9 +14,11 @@ from canopsis.api.auth.lookups import FRESH, Lookups
 from canopsis.api.auth.passwords import verify
 from canopsis.api.auth.proxies import scheme_of
 from canopsis.api.auth.throttle import Throttle
-from canopsis.api.ports import Accounts, Session
+from canopsis.api.ports import Database
 from canopsis.api.settings import Network
 from canopsis.errors import RequestError
+from canopsis.store import sessions, users
+from canopsis.store.operations import Document
 
 COOKIE = "canopsis_session"
 CSRF_HEADER = "X-Requested-With"
@@ -27,19 +29,19 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 class LocalUsers:
     """The provider ``local``. ``lifetime`` is how long a session lasts, in seconds."""
 
-    def __init__(self, accounts: Accounts, secret: str, lifetime: float, throttle: Throttle | None = None) -> None:
-        self._accounts = accounts
-        self._users = Lookups(accounts.user)
+    def __init__(self, database: Database, secret: str, lifetime: float, throttle: Throttle | None = None) -> None:
+        self._ask = database.ask
+        self._users = Lookups(lambda name: database.ask(users.get, name))
         self._signer = Signer(secret, salt="canopsis.session", digest_method=hashlib.sha256)
         self._lifetime = lifetime
-        self._throttle = throttle or Throttle(accounts)
+        self._throttle = throttle or Throttle(database)
 
     def identify(self, request: Request) -> Identity | None:
         """Return whose session the cookie names; None without a cookie, or with one that is over."""
         token = self._token(request)
         if token is None:
             return None
-        session = self._accounts.session(_digest(token))
+        session = self._ask(sessions.find, _digest(token))
         return self._owner(session, _digest(token)) if session else None
 
     def login(self, name: str, password: str, address: str) -> tuple[Identity, str]:
@@ -48,7 +50,7 @@ class LocalUsers:
         Raises RequestError: 401 for a wrong name or password, 429 after too many of them.
         """
         self._throttle.check(name, address)
-        user = self._accounts.user(name)
+        user = self._ask(users.get, name)
         right = verify(user.password if user else "", password)
         # Once more: of many that came at once, those after the first wrong ones learn nothing.
         self._throttle.check(name, address)
@@ -58,10 +60,10 @@ class LocalUsers:
             raise unauthorized("the name or the password is wrong, or the account is disabled")
         self._throttle.succeeded(name, address)
         token = secrets.token_urlsafe(32)
-        self._accounts.begin_session(_digest(token), user, self._lifetime)
-        if self._accounts.user(name) != user:
+        self._ask(sessions.create, _digest(token), user.name, self._lifetime, binding=user.binding)
+        if self._ask(users.get, name) != user:
             # Whoever changed the user a moment ago ended the sessions that they saw, and not this one.
-            self._accounts.end_session(_digest(token))
+            self._ask(sessions.delete, _digest(token))
             raise unauthorized("the user was changed just now: log in again")
         return identity, self._signer.sign(token).decode()
 
@@ -69,15 +71,15 @@ class LocalUsers:
         """End the session that the cookie names, if it names one."""
         token = self._token(request)
         if token is not None:
-            self._accounts.end_session(_digest(token))
+            self._ask(sessions.delete, _digest(token))
 
-    def _owner(self, session: Session, token_sha256: str) -> Identity | None:
+    def _owner(self, session: Document, token_sha256: str) -> Identity | None:
         """Return whose ``session`` is; a session that outlived its password or its user ends here."""
         for fresh in (FRESH, 0.0):
-            user = self._users.get(session.user, fresh)
-            if user is not None and user.enabled and user.binding == session.binding:
+            user = self._users.get(str(session["user"]), fresh)
+            if user is not None and user.enabled and user.binding == session.get("binding"):
                 return of_user(user, "session")
-        self._accounts.end_session(token_sha256)
+        self._ask(sessions.delete, token_sha256)
         return None
 
     def _token(self, request: Request) -> str | None:

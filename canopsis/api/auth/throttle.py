@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 
-from canopsis.api.ports import Accounts
+from canopsis.api.ports import Database
 from canopsis.errors import RequestError
+from canopsis.store import attempts
 from canopsis.store.attempts import Found, Rule
 
 PAIR = Rule(free=5, longest=300.0)
@@ -22,14 +23,14 @@ ADDRESS = Rule(free=20, longest=30.0)
 class Throttle:
     """Counts wrong passwords by account and address together, and by each alone."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(self, database: Database) -> None:
+        self._ask = database.ask
 
     def check(self, name: str, address: str) -> None:
         """Raise RequestError (429) while the next attempt has to wait. Raises StoreError."""
         keys = [_key("pair", name, address), _key("account", name), _key("address", address)]
         known = _key("known", name, address)
-        found = self._accounts.attempts([*keys, known])
+        found = self._ask(attempts.find, [*keys, known])
         if known in found:
             del keys[1:]
         longest = max((found.get(key, Found()) for key in keys), key=lambda each: each.wait)
@@ -38,14 +39,15 @@ class Throttle:
 
     def failed(self, name: str, address: str) -> None:
         """Count a wrong password. Raises RequestError (429) when it had to wait: then it says nothing."""
-        if not self._accounts.attempt_failed(_key("pair", name, address), PAIR):
+        if not self._ask(attempts.failed, _key("pair", name, address), PAIR):
             raise _wait(Found(PAIR.free, 1.0))
-        self._accounts.attempt_failed(_key("account", name), ACCOUNT)
-        self._accounts.attempt_failed(_key("address", address), ADDRESS)
+        self._ask(attempts.failed, _key("account", name), ACCOUNT)
+        self._ask(attempts.failed, _key("address", address), ADDRESS)
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget the wrong passwords of an account from an address, and know that address."""
-        self._accounts.attempt_succeeded(_key("pair", name, address), _key("known", name, address))
+        self._ask(attempts.forget, _key("pair", name, address))
+        self._ask(attempts.remember, _key("known", name, address))
 
 
 def _wait(found: Found) -> RequestError:

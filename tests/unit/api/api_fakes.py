@@ -1,10 +1,10 @@
-"""The application over handed-in records, accounts and broker: no sockets."""
+"""The application over a handed-in database and broker: no sockets."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,18 +15,27 @@ from werkzeug.test import TestResponse
 
 from canopsis.api import openapi
 from canopsis.api.app import RESOURCES, build
-from canopsis.api.ports import Backend, Depth, Look, Message, Session, Window
+from canopsis.api.ports import Backend, Depth, Look, Message
 from canopsis.api.settings import SERVICES, WebSettings
 from canopsis.core.health import Server
 from canopsis.errors import StoreError, TransportError
-from canopsis.store.alarms import AlarmQuery
+from canopsis.store import (
+    alarm_steps,
+    alarms,
+    attempts,
+    dead_letters,
+    entities,
+    events,
+    leases,
+    metrics,
+    migrations,
+    sessions,
+    users,
+)
 from canopsis.store.attempts import Found, Rule
-from canopsis.store.dead_letters import DeadLetterQuery
-from canopsis.store.entities import EntityQuery
-from canopsis.store.events import EventQuery
 from canopsis.store.metrics import Series
 from canopsis.store.operations import Document
-from canopsis.store.query import Page, Paging, Weigh, free
+from canopsis.store.query import Page, Weigh
 from canopsis.store.users import AuthKey, Role, User
 
 NOW = 1_750_000_000.0
@@ -78,7 +87,7 @@ class FakeBroker:
 
 @dataclass
 class FakeDatabase:
-    """Answers from its fields and keeps the queries; ``away`` makes it refuse."""
+    """Has an answer for each function of the store, and keeps what was asked; ``away`` makes it refuse."""
 
     away: str = ""
     page: Page = field(default_factory=lambda: Page(0, []))
@@ -86,125 +95,87 @@ class FakeDatabase:
     segments: dict[str, Document] = field(default_factory=dict)
     points: Series | None = None
     living: list[Document] = field(default_factory=list)
-    queries: list[Any] = field(default_factory=list)
-    replayed: list[tuple[object, str]] = field(default_factory=list)
-    discarded: list[tuple[object, str, str]] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
-    sessions: dict[str, Session] = field(default_factory=dict)
+    sessions: dict[str, Document] = field(default_factory=dict)
     failures: dict[str, tuple[int, float]] = field(default_factory=dict)
     clock: float = 0.0
-    lookups: int = 0
-    version: tuple[int, int] = (1, 1)
+    version: int = migrations.VERSION
     noted: Document = field(default_factory=dict)
     letters: tuple[int, str] = (0, "")
     size: int = 0
 
-    def alarms(self, query: AlarmQuery) -> Page:
-        return self._page(query)
+    def __post_init__(self) -> None:
+        page = lambda *_query: self.page  # noqa: E731 - every list answers the same
+        self.answers: dict[Callable[..., Any], Callable[..., Any]] = {
+            alarms.listing: page,
+            events.listing: page,
+            entities.listing: page,
+            dead_letters.listing: page,
+            metrics.names: page,
+            metrics.window: lambda *_series, **_window: self.points,
+            alarms.get: self.documents.get,
+            alarm_steps.get: self.segments.get,
+            dead_letters.get: self._letter,
+            dead_letters.mark_replayed: lambda *_letter: True,
+            dead_letters.mark_discarded: lambda *_letter: True,
+            dead_letters.recent: lambda _seconds: self.letters,
+            leases.all_instances: lambda: self.living,
+            leases.chain: lambda: self.noted,
+            migrations.version: lambda: self.version,
+            users.get: self.users.get,
+            users.by_key: self._holder,
+            sessions.create: self._begin,
+            sessions.find: self.sessions.get,
+            sessions.delete: lambda token: self.sessions.pop(token, None),
+            attempts.find: self._attempts,
+            attempts.failed: self._failed,
+            attempts.forget: lambda key: self.failures.pop(key, None),
+            attempts.remember: lambda key: self.failures.update({key: (0, 0.0)}),
+        }
 
-    def events(self, query: EventQuery) -> Page:
-        return self._page(query)
+    def ask(self, function: Callable[..., Any], *args: Any, **facts: Any) -> Any:
+        if self.away:
+            raise StoreError(self.away)
+        self.asked.append((function, *args))
+        self.facts = facts
+        return self.answers[function](*args, **facts)
 
-    def entities(self, query: EntityQuery) -> Page:
-        return self._page(query)
-
-    def dead_letters(self, query: DeadLetterQuery) -> Page:
-        return self._page(query)
-
-    def metric_names(self, entity_id: str | None, text: str, paging: Paging) -> Page:
-        return self._page((entity_id, text, paging))
-
-    def series(self, entity_id: str, metric: str, window: Window) -> Series | None:
-        self._asked((entity_id, metric, window))
-        return self.points
-
-    def alarm(self, alarm_id: str) -> Document | None:
-        self._asked(alarm_id)
-        return self.documents.get(alarm_id)
-
-    def alarm_steps(self, segment_id: str) -> Document | None:
-        self._asked(segment_id)
-        return self.segments.get(segment_id)
-
-    def dead_letter(self, letter_id: str, weigh: Weigh = free) -> Document | None:
-        self._asked(letter_id)
-        weigh(self.size)
-        return self.documents.get(letter_id)
-
-    def mark_replayed(self, letter: Document, user: str, mended: bool = False) -> bool:
-        self.replayed.append((letter["_id"], f"{user} mended" if mended else user))
-        return True
-
-    def mark_discarded(self, letter_id: object, user: str, comment: str) -> bool:
-        self.discarded.append((letter_id, user, comment))
-        return True
-
-    def instances(self) -> list[Document]:
-        self._asked("instances")
-        return self.living
-
-    def chain(self) -> Document:
-        self._asked("chain")
-        return self.noted
-
-    def schema(self) -> tuple[int, int]:
-        return self.version
-
-    def recent_letters(self, _seconds: float) -> tuple[int, str]:
-        return self.letters
+    @property
+    def query(self) -> Any:
+        """What the last question was about."""
+        return self.asked[-1][1]
 
     def server(self) -> Server:
         return Server("mongodb", ("127.0.0.1:2",), "6.0.5", self.away)
 
-    def user(self, name: str) -> User | None:
-        self._asked(name)
-        return self.users.get(name)
+    def calls_of(self, function: Callable[..., Any]) -> list[tuple[Any, ...]]:
+        """Return the arguments of each call of a function of the store."""
+        return [args for asked, *args in self.asked if asked is function]
 
-    def user_by_key(self, sha256: str) -> User | None:
-        self.lookups += 1
-        self._asked(sha256)
+    def _letter(self, letter_id: str, weigh: Weigh) -> Document | None:
+        weigh(self.size)
+        return self.documents.get(letter_id)
+
+    def _holder(self, sha256: str) -> User | None:
         holders = (user for user in self.users.values() if any(key.sha256 == sha256 for key in user.authkeys))
         return next(holders, None)
 
-    def begin_session(self, token_sha256: str, user: User, lifetime: float) -> None:  # noqa: ARG002
-        self._asked(user)
-        self.sessions[token_sha256] = Session(user.name, user.binding)
+    def _begin(self, token_sha256: str, user: str, _lifetime: float, **facts: object) -> None:
+        self.sessions[token_sha256] = {"user": user, **facts}
 
-    def attempts(self, keys: Sequence[str]) -> dict[str, Found]:
-        self._asked(keys)
+    def _attempts(self, keys: Sequence[str]) -> dict[str, Found]:
         known = {key: self.failures[key] for key in keys if key in self.failures}
         return {key: Found(count, max(0.0, until - self.clock)) for key, (count, until) in known.items()}
 
-    def attempt_failed(self, key: str, rule: Rule) -> bool:
-        self._asked(key)
+    def _failed(self, key: str, rule: Rule) -> bool:
         count, until = self.failures.get(key, (0, 0.0))
         if until > self.clock:
             return False
         over = count + 1 - rule.free
         self.failures[key] = (count + 1, self.clock + (min(2.0**over, rule.longest) if over >= 0 else 0.0))
         return True
-
-    def attempt_succeeded(self, key: str, known: str) -> None:
-        self._asked(key)
-        self.failures.pop(key, None)
-        self.failures[known] = (0, 0.0)
-
-    def session(self, token_sha256: str) -> Session | None:
-        self._asked(token_sha256)
-        return self.sessions.get(token_sha256)
-
-    def end_session(self, token_sha256: str) -> None:
-        self._asked(token_sha256)
-        self.sessions.pop(token_sha256, None)
-
-    def _page(self, query: object) -> Page:
-        self._asked(query)
-        return self.page
-
-    def _asked(self, query: object) -> None:
-        if self.away:
-            raise StoreError(self.away)
-        self.queries.append(query)
 
 
 def _document() -> dict[str, Any]:
@@ -240,7 +211,7 @@ class Api:
             self.database.users[f"some-{role}"] = User(name=f"some-{role}", role=role, authkeys=[key])
         self.now = NOW
         numbers = itertools.count()
-        backend = Backend(self.database, self.database, self.broker, lambda: self.now, lambda: f"id{next(numbers)}")
+        backend = Backend(self.database, self.broker, lambda: self.now, lambda: f"id{next(numbers)}")
         facts: dict[str, Any] = {"secret": "a secret", "services": frozenset(SERVICES)} | settings
         self.app: Flask = build(WebSettings(**facts), backend)
         self.app.after_request(self._check)

@@ -18,7 +18,7 @@ MARK = {"author": "ann", "message": "mine", "t": 1.0}
 
 def asked(api: Api, query: str) -> AlarmQuery:
     assert api.get(f"/api/v1/alarms?{query}").status_code == 200
-    found = api.database.queries[-1]
+    found = api.database.query
     assert isinstance(found, AlarmQuery)
     return found
 

@@ -106,7 +106,7 @@ class TestLogin:
         login(other)
         stolen = other.client.get_cookie(COOKIE)
         assert stolen is not None
-        api.database.sessions = other.database.sessions
+        api.database.sessions.update(other.database.sessions)
         api.client.set_cookie(COOKIE, stolen.value)
         assert api.get("/api/v1/me", None).status_code == 401
 

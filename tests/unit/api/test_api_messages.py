@@ -33,7 +33,7 @@ EVENTS = st.builds(
 
 def backend() -> Backend:
     database, numbers = FakeDatabase(), itertools.count()
-    return Backend(database, database, FakeBroker(), lambda: NOW, lambda: f"id{next(numbers)}")
+    return Backend(database, FakeBroker(), lambda: NOW, lambda: f"id{next(numbers)}")
 
 
 @given(EVENTS)

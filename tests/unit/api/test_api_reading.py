@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from canopsis.api import readiness
 from canopsis.api.metrics import split_path
-from canopsis.api.ports import Window
 from canopsis.api.responses import encode
 from canopsis.core.health import Process
 from canopsis.errors import InputError
+from canopsis.store import dead_letters, metrics
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
@@ -27,7 +27,7 @@ from canopsis.store.query import Page, Paging
 
 def asked(api: Api, path: str) -> Any:
     assert api.get(path).status_code == 200
-    return api.database.queries[-1]
+    return api.database.query
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ class TestMetrics:
         api.database.page = Page(1, [{"_id": {"e": "component:a", "m": "load"}, "u": None}])
         answer = api.get("/api/v1/metrics?entity_id=component:a&search=lo&limit=3").json
         assert answer["data"] == [{"entity_id": "component:a", "metric": "load", "unit": None}]
-        assert api.database.queries[-1] == ("component:a", "lo", Paging(0, 3, "_id"))
+        assert api.database.asked[-1] == (metrics.names, "component:a", "lo", Paging(0, 3, "_id"))
 
     def test_points_are_pairs(self, api: Api) -> None:
         api.database.points = Series("component:a", "load", None, [(1.0, 0.5), (2.0, 1.5)])
@@ -98,16 +98,19 @@ class TestMetrics:
     @pytest.mark.parametrize(
         ("query", "window"),
         [
-            ("", Window(NOW - 3600, NOW, None, "avg")),
-            ("from=-2h&to=-1h", Window(NOW - 7200, NOW - 3600, None, "avg")),
-            ("to=7200", Window(3600.0, 7200.0, None, "avg")),
-            ("to=60", Window(0.0, 60.0, None, "avg")),
-            ("interval=5m&aggregation=max", Window(NOW - 3600, NOW, 300.0, "max")),
+            ("", (NOW - 3600, NOW, None, "avg")),
+            ("from=-2h&to=-1h", (NOW - 7200, NOW - 3600, None, "avg")),
+            ("to=7200", (3600.0, 7200.0, None, "avg")),
+            ("to=60", (0.0, 60.0, None, "avg")),
+            ("interval=5m&aggregation=max", (NOW - 3600, NOW, 300.0, "max")),
         ],
     )
-    def test_the_window(self, api: Api, query: str, window: Window) -> None:
+    def test_the_window(self, api: Api, query: str, window: tuple[object, ...]) -> None:
         api.database.points = Series("component:a", "load", None, [])
-        assert asked(api, f"/api/v1/metrics/component:a/load?{query}") == ("component:a", "load", window)
+        assert asked(api, f"/api/v1/metrics/component:a/load?{query}") == "component:a"
+        [_, _, _, *bounds] = api.database.asked[-1]
+        facts = api.database.facts
+        assert (*bounds, facts["interval"], facts["aggregate"]) == window
 
     @pytest.mark.parametrize(
         ("query", "field"),
@@ -150,13 +153,14 @@ class TestMetrics:
     )
     def test_any_id_and_name_may_stand_in_a_path(self, api: Api, path: str, entity: str, metric: str) -> None:
         api.database.points = Series(entity, metric, None, [])
-        assert asked(api, f"/api/v1/metrics/{path}")[:2] == (entity, metric)
+        asked(api, f"/api/v1/metrics/{path}")
+        assert api.database.asked[-1][1:3] == (entity, metric)
 
     def test_a_server_that_hides_the_raw_path_still_works(self, api: Api) -> None:
         api.database.points = Series("", "", None, [])
         path = "/api/v1/metrics/resource:a/disk/100%25"
         assert api.get(path, environ_overrides={"RAW_URI": ""}).status_code == 200
-        assert api.database.queries[-1][:2] == ("resource:a/disk", "100%")
+        assert api.database.asked[-1][1:3] == ("resource:a/disk", "100%")
 
     @pytest.mark.parametrize(
         ("path", "field"),
@@ -233,7 +237,7 @@ class TestDeadLetters:
         assert (message.exchange, message.routing_key, message.body) == ("canopsis.events", "a.b.c", b'{"a": ')
         assert message.content_type == "application/json"
         assert message.headers == {"source": "x", "n": 3}
-        assert api.database.replayed == [("d1", "some-admin")]
+        assert api.database.calls_of(dead_letters.mark_replayed) == [[LETTER, "some-admin", False]]
 
     @pytest.mark.parametrize(
         ("letter", "exchange", "key"),
@@ -289,7 +293,8 @@ class TestDeadLetters:
         answer = api.post("/api/v1/dead-letters/d1/replay", {"body": '{"a": "é"}'})
         assert answer.status_code == 202
         assert api.broker.published[0].body == '{"a": "é"}'.encode()
-        assert api.database.replayed == [("d1", "some-admin mended")]
+        [[_, user, mended]] = api.database.calls_of(dead_letters.mark_replayed)
+        assert (user, mended) == ("some-admin", True)
 
     def test_a5_a_letter_can_be_discarded(self, api: Api) -> None:
         api.database.documents["d1"] = LETTER
@@ -297,7 +302,10 @@ class TestDeadLetters:
             {"_id": "d1", "status": "discarded"}
         ]
         api.post("/api/v1/dead-letters/d1/discard")
-        assert api.database.discarded == [("d1", "some-admin", "a test"), ("d1", "some-admin", "")]
+        assert api.database.calls_of(dead_letters.mark_discarded) == [
+            ["d1", "some-admin", "a test"],
+            ["d1", "some-admin", ""],
+        ]
         assert api.broker.published == []
 
     def test_a_letter_of_unknown_origin_goes_to_the_events(self, api: Api) -> None:
@@ -309,7 +317,7 @@ class TestDeadLetters:
         api.database.documents["d1"] = LETTER
         api.broker.away = "gone"
         assert api.post("/api/v1/dead-letters/d1/replay").status_code == 503
-        assert api.database.replayed == []
+        assert api.database.calls_of(dead_letters.mark_replayed) == []
 
     def test_the_message_id_goes_along(self, api: Api) -> None:
         api.database.documents["d1"] = LETTER | {"message_id": "m-1"}

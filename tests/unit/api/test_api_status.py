@@ -10,6 +10,7 @@ from canopsis.api import readiness
 from canopsis.api.ports import Depth
 from canopsis.core.health import Process, Queue
 from canopsis.errors import StoreError, TransportError
+from canopsis.store import leases
 
 LIVING: dict[str, Any] = {"_id": "instance:worker:h1:1", "process": "worker", "host": "h1", "age": 2.0}
 CHAIN = (Process("cleaner", ("Engine_cleaner_events",)), Process("worker", ("Engine_alarm.00",), 1))
@@ -63,7 +64,7 @@ class TestStatus:
     def test_a6_a_broker_of_several_and_a_migration_that_is_missing(self) -> None:
         api = working()
         api.broker.silent = {"h2:5672": "Connection refused"}
-        api.database.version = (0, 1)
+        api.database.version = 0
         assert told(api) == [("down", "the database"), ("degraded", "rabbitmq-server on h2:5672")]
         assert api.get("/api/v1/readyz", None).status_code == 200
 
@@ -100,7 +101,7 @@ class TestStatus:
 
     def test_a_database_that_goes_between_two_questions(self) -> None:
         api = working()
-        api.database.instances = _away  # type: ignore[method-assign, assignment]
+        api.database.answers[leases.all_instances] = _away
         assert told(api) == [("down", "mongodb (127.0.0.1:2)")]
 
     def test_a6_not_ready_when_nobody_reads_new_events_for_longer_than_a_restart_takes(self) -> None:
