@@ -1,5 +1,1 @@
-"""The REST API: a Flask application, run by gunicorn."""
-
-from canopsis.api.app import create_app
-
-__all__ = ["create_app"]
+"""The REST API: a Flask application, run by gunicorn. Importing this loads nothing of it."""

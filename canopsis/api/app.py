@@ -6,44 +6,35 @@ import logging
 import time
 import uuid
 from http import HTTPStatus
+from importlib import import_module
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from canopsis.api import (
-    account,
-    alarms,
-    dead_letters,
-    endpoints,
-    entities,
-    events,
-    health,
-    index,
-    metrics,
-    openapi,
-    status,
-)
+from canopsis.api import account, endpoints, health, index, openapi, resources
 from canopsis.api.body import drain
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.database import MongoDatabase
+from canopsis.api.endpoints import Resource
 from canopsis.api.ports import Backend
 from canopsis.api.problems import install
 from canopsis.api.settings import WebSettings
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
+
+def declared(service: str) -> list[Resource]:
+    """Return what the module of a web service declares."""
+    module = import_module(f"{resources.__name__}.{service}")
+    return [each for each in vars(module).values() if isinstance(each, Resource)]
+
+
 RESOURCES = (
     index.root,
     index.resource,
     health.resource,
     account.resource,
-    events.resource,
-    events.classic,
-    alarms.resource,
-    entities.resource,
-    metrics.resource,
-    dead_letters.resource,
-    status.resource,
+    *(resource for service in resources.SERVICES for resource in declared(service)),
     openapi.resource,
 )
 
@@ -72,8 +63,8 @@ def build(web: WebSettings, backend: Backend) -> Flask:
     app.register_error_handler(NotFound, index.missing)
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
-    declared = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]
-    app.extensions[endpoints.EXTENSION] = endpoints.attach(web, backend, declared)
+    known = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]
+    app.extensions[endpoints.EXTENSION] = endpoints.attach(web, backend, known)
     app.after_request(_add_headers)
     app.after_request(_drain)
     if web.debug:

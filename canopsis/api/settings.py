@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
+from canopsis.api.resources import SERVICES
 from canopsis.core.health import Process
 
 Network = IPv4Network | IPv6Network
-
-SERVICES = ("events", "alarms", "entities", "metrics", "dead_letters", "status")
-"""The web services that ``[webservices]`` turns on and off; one that is not named there is on."""
 
 PROVIDERS = ("local", "authkey")
 """The ways to say who one is that ``[auth] providers`` may name."""

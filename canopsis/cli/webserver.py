@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from flask import Flask
 
-from canopsis.api import create_app
 from canopsis.api.access_log import Masking
+from canopsis.api.app import create_app
 from canopsis.core.health import Process, processes
 from canopsis.engines.registry import REGISTRY
 from canopsis.errors import CanopsisError, ConfigError

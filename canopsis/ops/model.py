@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from canopsis.api.resources import SERVICES
+from canopsis.api.settings import PROVIDERS
 from canopsis.ops import kinds
 from canopsis.ops.kinds import Kind
 
 ENGINE = "engine:"
 """What the name of an engine's section begins with."""
-
-SERVICES = ("events", "alarms", "entities", "metrics", "dead_letters", "status")
-PROVIDERS = ("local", "authkey")
 
 
 @dataclass(frozen=True, slots=True)

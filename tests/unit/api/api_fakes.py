@@ -16,7 +16,8 @@ from werkzeug.test import TestResponse
 from canopsis.api import openapi
 from canopsis.api.app import RESOURCES, build
 from canopsis.api.ports import Backend, Depth, Look, Message
-from canopsis.api.settings import SERVICES, WebSettings
+from canopsis.api.resources import SERVICES
+from canopsis.api.settings import WebSettings
 from canopsis.core.health import Server
 from canopsis.errors import StoreError, TransportError
 from canopsis.store import (

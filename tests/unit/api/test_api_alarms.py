@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from api_fakes import NOW, Api, alarm
 
-from canopsis.api.alarms import SORTABLE
-from canopsis.api.entities import SORTABLE as ENTITY_SORTABLE
+from canopsis.api.resources.alarms import SORTABLE
+from canopsis.api.resources.entities import SORTABLE as ENTITY_SORTABLE
 from canopsis.store import alarms, dead_letters, entities
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.query import Page, Paging

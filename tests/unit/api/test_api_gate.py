@@ -9,7 +9,7 @@ from api_fakes import ROLES, Api, alarm, event, sha256
 
 from canopsis.api.app import RESOURCES
 from canopsis.api.endpoints import Endpoint
-from canopsis.api.settings import SERVICES
+from canopsis.api.resources import SERVICES
 from canopsis.store import alarms, users
 from canopsis.store.users import AuthKey, User
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopsis.api import readiness
-from canopsis.api.metrics import split_path
+from canopsis.api.resources.metrics import split_path
 from canopsis.api.responses import encode
 from canopsis.core.health import Process
 from canopsis.errors import InputError

@@ -13,7 +13,7 @@ from ops_scratch import SECRETS, change, write
 from canopsis.api import settings as api_settings
 from canopsis.engines.alarm import CANCEL_RESOLVE_DELAY, RESOLVE_DELAY
 from canopsis.errors import ConfigError, SiteError
-from canopsis.ops import config, model, settings
+from canopsis.ops import config, settings
 from canopsis.ops.model import AMQP, FILES, STORAGE
 from canopsis.ops.prefix import Prefix
 from canopsis.runtime.settings import EngineSettings, default_chain
@@ -66,11 +66,6 @@ def test_the_web_application(prefix: Prefix) -> None:
     web = settings.webserver(prefix)
     assert (web.secret, web.debug, web.providers, web.lifetime) == ("session-secret", True, ("authkey",), 3600)
     assert web.services == {"events", "alarms", "entities", "dead_letters", "status"}
-
-
-def test_the_model_knows_what_the_application_knows() -> None:
-    assert model.SERVICES == api_settings.SERVICES
-    assert model.PROVIDERS == api_settings.PROVIDERS
 
 
 def test_a_web_application_that_says_only_its_secret_has_the_defaults_of_its_room(prefix: Prefix) -> None:
