@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+import msgspec
 from flask import Response, request
 
 from canopsis.api.auth import Identity
 from canopsis.api.auth.local import LocalUsers, set_cookie
 from canopsis.api.auth.proxies import client_address, scheme_of
-from canopsis.api.body import Text, object_of, read_texts
+from canopsis.api.body import body_of, text
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.responses import one
 from canopsis.errors import RequestError
+from canopsis.store.users import Role
 
 resource = Resource("account")
 
-_FIELDS = {"username": Text("Name of the user.", limit=128), "password": Text("The password.", limit=1024)}
+
+class Login(msgspec.Struct, forbid_unknown_fields=True):
+    """Who wants to come in."""
+
+    username: Annotated[str, text("Name of the user.", limit=128)]
+    password: Annotated[str, text("The password.", limit=1024)]
+
+
+class Me(msgspec.Struct):
+    """Who one is, and how one said so."""
+
+    name: str
+    role: Role
+    via: Literal["authkey", "session"]
+
+
+class Done(msgspec.Struct):
+    """What was done."""
+
+    status: str
+
+
+_OFF = {404: "The provider `local` is off."}
 
 
 @resource.post(
     "/login",
     "Log in with name and password; the answer sets the cookie of the session.",
     role=None,
-    body=object_of(_FIELDS),
+    body=body_of(Login),
+    answer=Me,
     answers={
         401: "The name or the password is wrong.",
         404: "The provider `local` is off.",
@@ -32,24 +59,24 @@ _FIELDS = {"username": Text("Name of the user.", limit=128), "password": Text("T
 def login(call: Call) -> Response:
     """Begin a session."""
     local = _local(call)
-    given = read_texts(call.content, _FIELDS)
+    given: Login = call.body
     trusted = call.site.settings.trusted_proxies
-    identity, cookie = local.login(given["username"], given["password"], client_address(request, trusted))
+    identity, cookie = local.login(given.username, given.password, client_address(request, trusted))
     response = one(_shown(identity))
     set_cookie(response, cookie, secure=scheme_of(request, trusted) == "https")
     return response
 
 
-@resource.post("/logout", "End the session of the cookie.", role=None, answers={404: "The provider `local` is off."})
+@resource.post("/logout", "End the session of the cookie.", role=None, answer=Done, answers=_OFF)
 def logout(call: Call) -> Response:
     """End a session; without one there is nothing to do."""
     _local(call).logout(request)
-    response = one({"status": "logged out"})
+    response = one(Done("logged out"))
     set_cookie(response, "", secure=scheme_of(request, call.site.settings.trusted_proxies) == "https")
     return response
 
 
-@resource.get("/me", "Show who one is.")
+@resource.get("/me", "Show who one is.", answer=Me)
 def me(call: Call) -> Response:
     """Return name, role and provider of who asks."""
     return one(_shown(call.identity) if call.identity else {})
@@ -63,5 +90,5 @@ def _local(call: Call) -> LocalUsers:
     return call.site.local
 
 
-def _shown(identity: Identity) -> dict[str, str]:
-    return {"name": identity.name, "role": identity.role, "via": identity.via}
+def _shown(identity: Identity) -> Me:
+    return Me(identity.name, identity.role, identity.via)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import msgspec
+import msgspec.inspect
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from canopsis.api.limits import Lease
+from canopsis.core.structs import prepare
 from canopsis.errors import InputError, RequestError
 
 MAX_BODY = 16 << 20
@@ -37,49 +40,59 @@ FORM = "application/x-www-form-urlencoded"
 
 MAX_TEXT = 4096
 
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
     """What the body of an endpoint may be. ``schema`` is of its JSON; ``optional`` lets it be empty.
 
-    ``limit`` is how many bytes it may have.
+    ``limit`` is how many bytes it may have. ``kind`` is the struct that it is read into, None where the call reads it.
     """
 
-    schema: Mapping[str, object]
+    schema: Mapping[str, object] = field(default_factory=dict)
     types: tuple[str, ...] = (JSON,)
     optional: bool = False
     example: object = None
     limit: int = SMALL_BODY
+    kind: type[msgspec.Struct] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A field of a small object: a text. ``default`` None means that it must be given.
+def text(description: str, limit: int = MAX_TEXT, pattern: str = "", allowed: str = "") -> msgspec.Meta:
+    """Return what the text of a field may be, for ``Annotated`` in the struct of a body.
 
     ``pattern`` is what it must be unless it is empty; ``allowed`` says it in words.
     """
-
-    description: str
-    default: str | None = None
-    limit: int = MAX_TEXT
-    pattern: str = ""
-    allowed: str = ""
-
-
-def object_of(fields: Mapping[str, Text], optional: bool = False) -> Body:
-    """Return the body that is an object of texts."""
-    properties = {name: _schema(each) for name, each in fields.items()}
-    required = [name for name, each in fields.items() if each.default is None]
-    schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
-    # A character may be written as two escapes of six bytes each.
-    limit = sum(12 * each.limit + len(name) + 16 for name, each in fields.items())
-    return Body(schema | ({"required": required} if required else {}), optional=optional, limit=limit)
+    return msgspec.Meta(
+        description=description,
+        max_length=limit,
+        # A pattern of a schema also matches before a line feed at the end.
+        pattern=rf"^({pattern})?$(?!\n)" if pattern else r"^[^\u0000]*$",
+        extra={"allowed": allowed or f"a text of at most {limit} characters without NUL"},
+    )
 
 
-def _schema(text: Text) -> dict[str, object]:
-    schema = {"type": "string", "description": text.description, "maxLength": text.limit}
-    # In a schema no text has a NUL, and one that may be left out may also be empty.
-    return schema | {"pattern": f"^({text.pattern})?$" if text.pattern else "^[^\\u0000]*$"}
+def body_of(kind: type[msgspec.Struct], *, optional: bool = False, types: tuple[str, ...] = (JSON,)) -> Body:
+    """Return the body that is an object of the struct ``kind``."""
+    prepare(kind)
+    return Body(types=types, optional=optional, limit=_bytes_of(kind), kind=kind)
+
+
+def _bytes_of(kind: type[msgspec.Struct]) -> int:
+    """Return how many bytes an object may have: what its texts take at most, as far as all its fields are texts."""
+    size = 0
+    for each in inspected(kind).fields:
+        found = each.type.type if isinstance(each.type, msgspec.inspect.Metadata) else each.type
+        if not isinstance(found, msgspec.inspect.StrType) or found.max_length is None:
+            return SMALL_BODY
+        # A character may be written as two escapes of six bytes each.
+        size += 12 * found.max_length + len(each.encode_name) + 16
+    return size
+
+
+def inspected(kind: type[msgspec.Struct]) -> msgspec.inspect.StructType:
+    """Return what msgspec knows of a struct."""
+    return cast(msgspec.inspect.StructType, msgspec.inspect.type_info(kind))
 
 
 @dataclass(slots=True)
@@ -166,12 +179,13 @@ def drain(request: Request) -> None:
         return  # the client went, or does not speak HTTP: nobody is left to answer
 
 
-def read_texts(content: Content, fields: Mapping[str, Text]) -> dict[str, str]:
-    """Return the fields of a small object. Raises InputError naming the field."""
+def decoded(content: Content, kind: type[Struct]) -> Struct:
+    """Return the object of a body. Raises InputError naming the field."""
     found = _object(content.data) if content.data else {}
-    for name in found.keys() - fields.keys():
-        raise InputError(name, found[name], "the fields " + ", ".join(fields))
-    return {name: _text(name, each, found) for name, each in fields.items()}
+    try:
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(error, found, kind) from error
 
 
 def _object(data: bytes) -> dict[str, object]:
@@ -184,15 +198,35 @@ def _object(data: bytes) -> dict[str, object]:
     return found
 
 
-def _text(name: str, expected: Text, found: Mapping[str, object]) -> str:
-    value = found.get(name, expected.default)
-    if value is None:
-        raise InputError(name, None, f"a text of 1 to {expected.limit} characters")
-    if not isinstance(value, str) or "\0" in value or len(value) > expected.limit:
-        raise InputError(name, value, f"a text of at most {expected.limit} characters without NUL")
-    if value and expected.pattern and not re.fullmatch(expected.pattern, value):
-        raise InputError(name, value, expected.allowed)
-    return value
+def _refusal(error: msgspec.ValidationError, found: dict[str, object], kind: type[msgspec.Struct]) -> InputError:
+    """Return the error that names the field, what was given and what is allowed.
+
+    msgspec says where in its text alone: ``… - at `$.a.b[0]` ``, or ``… field `c` `` of what stands there.
+    """
+    where = re.search(r" - at `\$([^`]*)`$", str(error))
+    path = re.findall(r"\w+", where[1]) if where else []
+    own = re.search(r"(unknown|required) field `([^`]*)`", str(error))
+    value: object = found
+    for each in [*path, own[2]] if own else path:
+        value = _inner(value, each)
+    name = ".".join([*path, own[2]] if own else path)
+    if own and own[1] == "unknown" and not path:
+        return InputError(name, value, "the fields " + ", ".join(each.encode_name for each in inspected(kind).fields))
+    return InputError(name or "body", value, _allowed(kind, path or [name]) or str(error).partition(" - at")[0])
+
+
+def _inner(value: object, name: str) -> object:
+    if isinstance(value, dict):
+        return value.get(name)
+    return value[int(name)] if isinstance(value, list) and name.isdigit() and int(name) < len(value) else None
+
+
+def _allowed(kind: type[msgspec.Struct], path: Sequence[str]) -> str:
+    """Return what the field at the begin of a path says of itself, nothing when it does not."""
+    for each in inspected(kind).fields:
+        if path == [each.encode_name] and isinstance(each.type, msgspec.inspect.Metadata):
+            return str((each.type.extra or {}).get("allowed", ""))
+    return ""
 
 
 def _unsupported(name: str, value: str, allowed: Collection[str]) -> RequestError:

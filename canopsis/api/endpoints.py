@@ -6,25 +6,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import msgspec
 from flask import Blueprint, Response, current_app, request
 
 from canopsis.api import auth, limits
+from canopsis.api.arguments import check_encoding, parameters_of
+from canopsis.api.arguments import read as read_query
 from canopsis.api.auth import Identity, Provider
 from canopsis.api.auth.authkey import AuthKeys
 from canopsis.api.auth.local import LocalUsers, demand_same_site
 from canopsis.api.auth.proxies import client_address
-from canopsis.api.body import Body, Content, read
+from canopsis.api.body import Body, Content, decoded, read
 from canopsis.api.limits import Lease, Pool
-from canopsis.api.parameters import Parameter, check_encoding, read_all
 from canopsis.api.ports import Backend
 from canopsis.api.readiness import Readiness
+from canopsis.api.responses import one, page_of
 from canopsis.api.settings import WebSettings
+from canopsis.core.parameters import Parameter
 from canopsis.errors import RequestError
 from canopsis.store.client import Store
+from canopsis.store.operations import Document
+from canopsis.store.query import Page, Query, Weigh, free
 from canopsis.store.users import Role
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Query)
 
 PREFIX = "/api/v1"
 EXTENSION = "canopsis"
@@ -50,23 +57,29 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that may go ahead: who asks, and what they ask, read and checked."""
+    """A request that may go ahead: who asks, and what they ask, read and checked.
+
+    ``query`` is of the struct that its endpoint declares.
+    """
 
     site: Site
+    endpoint: Endpoint
     identity: Identity | None
-    arguments: Mapping[str, Any]
+    query: Any
     path: Mapping[str, str]
     content: Content
-    lease: Lease | None = None
-
-    def weigh(self, size: int) -> None:
-        """Take the memory that ``size`` bytes of documents of the database need. Raises RequestError (503)."""
-        if self.lease is not None:
-            self.lease.grow(size * _DOCUMENT_COST)
+    weigh: Weigh = free
 
     def ask(self, function: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``function`` of ``store`` answers. Raises what it raises, StoreError."""
         return self.backend.database.ask(function, *args, **kwargs)
+
+    @property
+    def body(self) -> Any:  # noqa: ANN401 - of the struct that the endpoint declares
+        """What was sent, of the struct that its endpoint declares. Raises InputError naming the field."""
+        if self.endpoint.body is None or self.endpoint.body.kind is None:
+            return None
+        return decoded(self.content, self.endpoint.body.kind)
 
     @property
     def backend(self) -> Backend:
@@ -87,8 +100,9 @@ class Endpoint:
     """One call. ``role`` None is open to anybody; ``service`` is its name in ``[webservices]``.
 
     ``light`` needs no slot of work: it is answered however busy we are.
-    ``answers`` are the statuses beside those that every call of its kind may have, ``answer`` the name of the schema
-    of what went well; ``shown`` is the path as it is documented, where it differs from the route.
+    ``query`` is the struct of its parameters. ``answers`` are the statuses beside those that every call of its kind may
+    have, ``answer`` the type of what stands in ``data`` when it went well, unless ``bare``: then of the whole answer.
+    ``shown`` is the path as it is documented, where it differs from the route.
     """
 
     method: str
@@ -98,17 +112,54 @@ class Endpoint:
     role: Role | None = "reader"
     service: str | None = None
     light: bool = False
-    parameters: tuple[Parameter, ...] = ()
+    query: type[msgspec.Struct] | None = None
     segments: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     answers: Mapping[int, str] = field(default_factory=dict)
-    answer: str = "Envelope"
+    answer: Any = Any
+    bare: bool = False
     shown: str = ""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters of its query."""
+        return tuple(parameters_of(self.query).values())
 
     @property
     def shown_path(self) -> str:
         """The path as OpenAPI writes it."""
         return self.shown or self.path.replace("<", "{").replace(">", "}")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What a resource has many of. ``segment`` is the name of its id in a path.
+
+    ``get`` is the function of ``store`` that reads one by its id; ``weighed`` says that it is told who pays for it.
+    """
+
+    noun: str
+    segment: str
+    get: Callable[..., Document | None]
+    weighed: bool = False
+
+    @property
+    def segments(self) -> Mapping[str, str]:
+        """The segment of a path, and what it is."""
+        return {self.segment: f"Id of the {self.noun}."}
+
+    @property
+    def none(self) -> str:
+        """What 404 means."""
+        return f"There is no such {self.noun}."
+
+    def find(self, call: Call) -> Document:
+        """Return the one that a path names. Raises RequestError (404), StoreError."""
+        key = call.path[self.segment]
+        found = call.ask(self.get, key, call.weigh) if self.weighed else call.ask(self.get, key)
+        if found is None:
+            raise RequestError(404, f"there is no {self.noun} {key}", {"field": self.segment, "value": key})
+        return found
 
 
 class Resource:
@@ -128,9 +179,33 @@ class Resource:
         """Declare a call that writes; ``facts`` are fields of ``Endpoint``."""
         return self._declare("POST", path, summary, facts)
 
+    def listing(
+        self,
+        path: str,
+        summary: str,
+        function: Callable[[Store, Q], Page],
+        query: type[Q],
+        **facts: Any,  # noqa: ANN401 - Endpoint's
+    ) -> None:
+        """Declare the list that ``function`` of ``store`` answers to a ``query``."""
+
+        def listing(call: Call) -> Response:
+            return page_of(call.ask(function, call.query))
+
+        self.get(path, summary, query=query, **facts)(listing)
+
+    def item(self, path: str, summary: str, thing: Thing, **facts: Any) -> None:  # noqa: ANN401 - Endpoint's
+        """Declare the call that shows one ``thing`` as it is stored."""
+
+        def show(call: Call) -> Response:
+            return one(thing.find(call))
+
+        self.get(path, summary, segments=thing.segments, answers={404: thing.none}, **facts)(show)
+
     def _declare(self, method: str, path: str, summary: str, facts: dict[str, Any]) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:
             endpoint = Endpoint(method, self._prefix + path, summary, handler, **{"service": self._service} | facts)
+            parameters_of(endpoint.query)  # what is wrong with it shows at once, and not in a thread
             self.endpoints.append(endpoint)
             self.blueprint.add_url_rule(
                 path,
@@ -198,9 +273,15 @@ def _call(
     endpoint: Endpoint, site: Site, identity: Identity | None, path: Mapping[str, str], lease: Lease | None
 ) -> Call:
     check_encoding(request.query_string)
-    arguments = read_all(endpoint.parameters, request.args, site.backend.now())
+    weigh = _weigher(lease)
+    query = read_query(endpoint.query, request.args, site.backend.now(), weigh)
     content = read(request, endpoint.body, lease) if endpoint.body and lease else Content()
-    return Call(site, identity, arguments, path, content, lease)
+    return Call(site, endpoint, identity, query, path, content, weigh)
+
+
+def _weigher(lease: Lease | None) -> Weigh:
+    """Return what takes the memory that bytes of documents of the database need. Raises RequestError (503)."""
+    return free if lease is None else lambda size: lease.grow(size * _DOCUMENT_COST)
 
 
 def _leased(response: Response, lease: Lease) -> Response:

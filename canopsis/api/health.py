@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
 from flask import Response
 
 from canopsis.api.endpoints import Call, Resource
@@ -12,16 +15,23 @@ from canopsis.errors import RequestError
 resource = Resource("health")
 
 
-@resource.get("/healthz", "Tell that the process is alive.", role=None, light=True)
+class Said(msgspec.Struct):
+    """How it is."""
+
+    status: Literal["alive", "ready"]
+
+
+@resource.get("/healthz", "Tell that the process is alive.", role=None, light=True, answer=Said)
 def healthz(_call: Call) -> Response:
     """Answer, whatever else is wrong."""
-    return one({"status": "alive"})
+    return one(Said("alive"))
 
 
 @resource.get(
     "/readyz",
     "Tell whether this web server can take requests.",
     role=None,
+    answer=Said,
     answers={503: "It cannot; `reasons` says why, `servers` which server is the cause."},
 )
 def readyz(call: Call) -> Response:
@@ -34,4 +44,4 @@ def readyz(call: Call) -> Response:
         causes = [server.name for server in call.site.readiness.servers() if server.error or server.blocked]
         facts = {"reasons": reasons, "servers": causes}
         raise RequestError(503, f"not ready: {' and '.join(reasons)}", facts, {"Retry-After": RETRY_AFTER})
-    return one({"status": "ready"})
+    return one(Said("ready"))

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
+import msgspec
 from flask import Response, request
 from werkzeug.exceptions import NotFound
 
@@ -16,6 +17,15 @@ from canopsis.api.responses import many
 resource = Resource("index")
 root = Resource("root", prefix="")
 
+
+class Listed(msgspec.Struct):
+    """One call."""
+
+    method: str
+    path: str
+    summary: str
+
+
 _SUMMARY = "List the calls of this API."
 _VERSION = re.compile(r"/+(?:api|rest)?(?:/*v[0-9.]+)?/*", re.IGNORECASE)
 """What stands before the name of a resource, here or in another version."""
@@ -24,13 +34,13 @@ _MEANT = {"healthcheck": "healthz", "health": "healthz", "ready": "readyz", "per
 _ALIKE = 0.7
 
 
-@resource.get("", _SUMMARY, role=None, light=True, answer="Index")
+@resource.get("", _SUMMARY, role=None, light=True, answer=Listed)
 def index(_call: Call) -> Response:
     """Return method, path and summary of each call."""
-    return many([{"method": each.method, "path": each.shown_path, "summary": each.summary} for each in _endpoints()])
+    return many([Listed(each.method, each.shown_path, each.summary) for each in _endpoints()])
 
 
-@root.get("/", _SUMMARY, role=None, light=True, answer="Index")
+@root.get("/", _SUMMARY, role=None, light=True, answer=Listed)
 def start(call: Call) -> Response:
     """Return the same."""
     return index(call)

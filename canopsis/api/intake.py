@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from canopsis.api.ports import Backend, Message
 from canopsis.api.problems import members_of, unconfirmed
@@ -13,6 +15,7 @@ from canopsis.core import body
 from canopsis.core.event import Event, event_type, routing_key
 from canopsis.core.event_types import SENT_BY_SOURCES
 from canopsis.core.normalise import elements_of, normalise
+from canopsis.core.parameters import flag, scale
 from canopsis.errors import InputError, InvalidEvent, RequestError, TransportError
 from canopsis.transport.codec import pack
 from canopsis.transport.topology import EVENTS
@@ -47,12 +50,13 @@ class Examined:
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """How a request is to be read: ``atomic``, all or nothing; ``state_scale``, of events that name none."""
 
-    atomic: bool = False
-    state_scale: str | None = None
+    atomic: Annotated[bool, flag("All events or none: nothing is published when one is refused.")] = False
+    state_scale: Annotated[
+        str | None, scale("What the states 0 to 3 mean, in events that do not say it themselves.")
+    ] = None
 
 
 _PLAIN = Wish()

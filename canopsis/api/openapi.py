@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from flask import Response
@@ -11,17 +12,17 @@ from flask import Response
 from canopsis import __version__
 from canopsis.api.body import Body
 from canopsis.api.endpoints import Call, Endpoint, Resource, current_site
-from canopsis.api.parameters import Parameter
 from canopsis.api.problems import MEDIA_TYPE
 from canopsis.api.refusals import HEAD_LIMITS
-from canopsis.api.schemas import REF, Schema, components
+from canopsis.api.schemas import REF, Schema, Schemas, envelope
+from canopsis.core.parameters import Parameter
 
 resource = Resource("openapi")
 
 Document = Schema
 
 
-@resource.get("/openapi.json", "Show this document.", answer="")
+@resource.get("/openapi.json", "Show this document.", answer=dict[str, Any], bare=True)
 def openapi(_call: Call) -> Response:
     """Return the document."""
     return Response(msgspec.json.encode(document(current_site().endpoints)), content_type="application/json")
@@ -30,29 +31,30 @@ def openapi(_call: Call) -> Response:
 def document(endpoints: Sequence[Endpoint]) -> Document:
     """Return the OpenAPI document of ``endpoints``."""
     paths: dict[str, Document] = {}
+    known = Schemas(endpoints)
     for endpoint in endpoints:
-        paths.setdefault(endpoint.shown_path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.shown_path, {})[endpoint.method.lower()] = _operation(endpoint, known)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Canopsis", "version": __version__, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": components(), "securitySchemes": _security()},
+        "components": {"schemas": known.components, "securitySchemes": _security()},
     }
 
 
-def _operation(endpoint: Endpoint) -> Document:
+def _operation(endpoint: Endpoint, known: Schemas) -> Document:
     operation: Document = {
         "operationId": endpoint.handler.__name__ + "_" + _tag(endpoint),
         "summary": endpoint.summary,
         "tags": [_tag(endpoint)],
         "parameters": [*_segments(endpoint), *map(_parameter, endpoint.parameters)],
-        "responses": _responses(endpoint),
+        "responses": _responses(endpoint, known),
         "security": [{name: []} for name in _security()] if endpoint.role else [],
     }
     if endpoint.role:
         operation["x-role"] = endpoint.role
     if endpoint.body:
-        operation["requestBody"] = _request_body(endpoint.body)
+        operation["requestBody"] = _request_body(endpoint.body, known)
     return operation
 
 
@@ -86,20 +88,21 @@ def _parameter(parameter: Parameter) -> Document:
     return found | ({"style": "form", "explode": False} if parameter.many else {})
 
 
-def _request_body(body: Body) -> Document:
+def _request_body(body: Body, known: Schemas) -> Document:
     content: Document = {}
+    schema = body.schema if body.kind is None else known.of(body.kind)
     for media in body.types:
-        content[media] = {"schema": body.schema} | ({"example": body.example} if body.example else {})
+        content[media] = {"schema": schema} | ({"example": body.example} if body.example else {})
     return {"required": not body.optional, "content": content}
 
 
-def _responses(endpoint: Endpoint) -> Document:
+def _responses(endpoint: Endpoint, known: Schemas) -> Document:
     answers = dict(endpoint.answers)
     if not any(status < 300 for status in answers):
         answers[200] = "Done."
     for status, text in _common(endpoint):
         answers.setdefault(status, text)
-    return {str(status): _response(endpoint, status, text) for status, text in sorted(answers.items())}
+    return {str(status): _response(endpoint, status, text, known) for status, text in sorted(answers.items())}
 
 
 def _common(endpoint: Endpoint) -> Iterator[tuple[int, str]]:
@@ -121,11 +124,14 @@ def _common(endpoint: Endpoint) -> Iterator[tuple[int, str]]:
         yield 403, f"The role {endpoint.role} is needed, or a write with a cookie lacks its proof."
 
 
-def _response(endpoint: Endpoint, status: int, text: str) -> Document:
-    good = status < HTTPStatus.BAD_REQUEST
-    media, name = ("application/json", endpoint.answer) if good else (MEDIA_TYPE, "Problem")
-    schema = {"$ref": REF.format(name=name)} if name else {"type": "object"}
-    return {"description": text, "content": {media: {"schema": schema}}}
+def _response(endpoint: Endpoint, status: int, text: str, known: Schemas) -> Document:
+    if status == HTTPStatus.NOT_MODIFIED:
+        return {"description": text}
+    if status >= HTTPStatus.BAD_REQUEST:
+        return {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="Problem")}}}}
+    schema = known.of(endpoint.answer)
+    shown = schema if endpoint.bare else envelope(schema)
+    return {"description": text, "content": {"application/json": {"schema": shown}}}
 
 
 def _security() -> Document:

@@ -47,12 +47,12 @@ def partly(data: Sequence[Any], refused: int) -> Response:
     return Response(_ENCODER.encode(body), 207, content_type="application/json")
 
 
-def page_of(page: Page) -> Response:
-    """Return a page of a list; ``exact`` false says that there may be more than ``total``.
+def page_of(page: Page, data: Sequence[Any] | None = None) -> Response:
+    """Return a page of a list, ``data`` in place of its documents; ``exact`` false: there may be more than ``total``.
 
     ``next`` says where to go on when the page ended before its limit.
     """
-    body: dict[str, Any] = {"total": page.total, "success": True, "data": page.data}
+    body: dict[str, Any] = {"total": page.total, "success": True, "data": page.data if data is None else data}
     if not page.exact:
         body["exact"] = False
     if page.next is not None:
@@ -66,6 +66,6 @@ def part_of(data: Sequence[Any], total: int, older: str | None) -> Response:
     return Response(_ENCODER.encode(body), content_type="application/json")
 
 
-def one(data: Mapping[str, Any], status: int = 200) -> Response:
+def one(data: Mapping[str, Any] | msgspec.Struct, status: int = 200) -> Response:
     """Return one thing, as a list of one."""
     return many([data], status=status)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,15 +11,16 @@ from canopsis.core.event_types import EVENT_TYPES, SENT_BY_SOURCES
 from canopsis.core.event_types.check import Check
 from canopsis.core.event_types.declaration import EventType
 from canopsis.core.fields import EVENT_ID, MAX_TAGS, SCALES
+from canopsis.core.parameters import SCALE
 from canopsis.core.perfdata import MAX_ITEMS, MAX_UNIT
 from canopsis.core.text import MAX_NAME
+
+if TYPE_CHECKING:
+    from canopsis.api.endpoints import Endpoint
 
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"
-
-PRINTABLE = r"^[^\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufffd]*$"
-"""Texts of parameters: nothing that cannot be seen but a blank."""
 
 _NAME: Schema = {
     "type": "string",
@@ -28,25 +29,35 @@ _NAME: Schema = {
     "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
     "description": f"1 to {MAX_NAME} characters once blanks at its ends are cut off; no control characters.",
 }
-_STATE_WORD = "[oO][kK]|[wW][aA][rR][nN][iI][nN][gG]|[cC][rR][iI][tT][iI][cC][aA][lL]|[uU][nN][kK][nN][oO][wW][nN]"
-_STATE = rf"\s*({_STATE_WORD})\s*"
-SCALE = rf"^(nagios|severity|({_STATE},){{3}}{_STATE})$"
-
 _COMPUTED = ("entity_id", "extra", "warnings", "sent_timestamp", "late")
 _ARE_NAMES = ("connector", "connector_name", "component")
 _RESOURCE: Schema = {"anyOf": [_NAME, {"const": ""}, {"type": "null"}]}
 
 
-def components() -> Mapping[str, Schema]:
-    """Return the schemas by name."""
-    _, found = msgspec.json.schema_components((Check,), ref_template=REF)
-    own = found.pop("Check")["properties"]
-    found["PerfData"]["properties"]["metric"] |= {"minLength": 1}
-    for name in ("unit", "warn", "crit", "min", "max"):
-        found["PerfData"]["properties"][name].pop("default")
-    found["PerfData"]["properties"]["unit"]["anyOf"][0]["maxLength"] = MAX_UNIT
-    known = {name: schema for name, schema in own.items() if name not in _COMPUTED}
-    return {**found, "Event": _event(known), "Envelope": _ENVELOPE, "Index": _INDEX, "Problem": _PROBLEM}
+class Schemas:
+    """The schemas of a document: of the structs that ``endpoints`` take and answer, and of what no struct tells."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        bodies = [each.body.kind for each in endpoints if each.body is not None and each.body.kind is not None]
+        kinds = [Check, *bodies, *(each.answer for each in endpoints)]
+        found, components = msgspec.json.schema_components(kinds, ref_template=REF)
+        self._schemas = [(kind, schema) for kind, schema in zip(kinds, found, strict=True)]
+        own = components.pop("Check")["properties"]
+        components["PerfData"]["properties"]["metric"] |= {"minLength": 1}
+        for name in ("unit", "warn", "crit", "min", "max"):
+            components["PerfData"]["properties"][name].pop("default")
+        components["PerfData"]["properties"]["unit"]["anyOf"][0]["maxLength"] = MAX_UNIT
+        known = {name: schema for name, schema in own.items() if name not in _COMPUTED}
+        self.components: Schema = {**components, "Event": _event(known), "Envelope": _ENVELOPE, "Problem": _PROBLEM}
+
+    def of(self, kind: object) -> Schema:
+        """Return the schema of a type that a call takes or answers."""
+        return next(schema for known, schema in self._schemas if known == kind)
+
+
+def envelope(schema: Schema) -> Schema:
+    """Return the schema of an answer with things of ``schema`` in it."""
+    return {"allOf": [{"$ref": REF.format(name="Envelope")}], "properties": {"data": {"items": schema}}}
 
 
 def _event(own: Mapping[str, Schema]) -> Schema:
@@ -116,18 +127,6 @@ _ENVELOPE: Schema = {
     },
     "required": ["total", "success", "data"],
     "additionalProperties": False,
-}
-_INDEX: Schema = {
-    "allOf": [{"$ref": REF.format(name="Envelope")}],
-    "properties": {
-        "data": {
-            "items": {
-                "type": "object",
-                "properties": {name: {"type": "string"} for name in ("method", "path", "summary")},
-                "required": ["method", "path", "summary"],
-            }
-        }
-    },
 }
 _PROBLEM: Schema = {
     "type": "object",

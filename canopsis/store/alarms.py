@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from canopsis.core import status
 from canopsis.core.alarm import Alarm
+from canopsis.core.parameters import choice, flag, moment, several, text, words
 from canopsis.core.structs import prepare
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
-from canopsis.store.query import Condition, Listing, Page, Paging, fetch, given, search, window
+from canopsis.store.query import Condition, Listing, Page, Query, fetch, given, search, window
 
 COLLECTION = "alarms"
 
@@ -46,41 +49,44 @@ _LIST = Listing(
     },
     "-last_event",
     without=("steps", "written_by"),
+    note="By default open ones by latest event, resolved by latest end, all by age.",
 )
 SEARCHED = ("connector", "connector_name", "component", "resource", "output", "tags")
 
 _ORDERS = {
-    True: ("last_event", ("last_event", "created")),
-    False: ("resolved", ("resolved", "created")),
-    None: ("created", ("created",)),
+    "open": ("last_event", ("last_event", "created")),
+    "resolved": ("resolved", ("resolved", "created")),
+    "all": ("created", ("created",)),
 }
 """Default order, and the names with an index: of open alarms, resolved ones, all."""
 
 _CANCELLED = 4
+STATUSES = ", ".join(f"{number} {name}" for number, name in status.NAMES.items())
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmQuery:
-    """Which alarms. None means any; a sequence means any of its values.
+Show = Literal["open", "resolved", "all"]
 
-    ``open`` False means resolved. ``acked`` is whether there is an acknowledge. ``since`` and
-    ``until`` bound ``created``, in seconds since the epoch.
-    """
 
-    open: bool | None = True
-    state: Sequence[int] | None = None
-    status: Sequence[int] | None = None
-    connector: str | None = None
-    connector_name: str | None = None
-    component: str | None = None
-    resource: str | None = None
-    entity_id: str | None = None
-    acked: bool | None = None
-    tag: str | None = None
-    text: str = ""
-    since: float | None = None
-    until: float | None = None
-    paging: Paging = field(default_factory=Paging)
+class AlarmQuery(Query, frozen=True):
+    """Which alarms. ``since`` and ``until`` bound ``created``, in seconds since the epoch."""
+
+    LIST = _LIST
+
+    show: Annotated[Show, choice("Which alarms.", get_args(Show))] = "open"
+    state: Annotated[Sequence[int] | None, several("Only these states.", (0, 1, 2, 3))] = None
+    status: Annotated[Sequence[int] | None, several(f"Only these: {STATUSES}.", tuple(status.NAMES))] = None
+    connector: Annotated[str | None, text("Only alarms of this connector.")] = None
+    connector_name: Annotated[str | None, text("Only alarms of this instance of a connector.")] = None
+    component: Annotated[str | None, text("Only alarms of this component.")] = None
+    resource: Annotated[str | None, text("Only alarms of this resource.")] = None
+    entity_id: Annotated[str | None, text("Only alarms of this entity.")] = None
+    acked: Annotated[bool | None, flag("Only alarms with, or without, an acknowledge.")] = None
+    tag: Annotated[str | None, text("Only alarms with this tag.")] = None
+    search: Annotated[str, words("Words that all stand in names, output or tags.")] = ""
+    since: Annotated[float | None, moment("Only alarms created not before this.")] = msgspec.field(
+        name="from", default=None
+    )
+    until: Annotated[float | None, moment("Only alarms created before this.")] = msgspec.field(name="to", default=None)
 
 
 def listing(db: Store, query: AlarmQuery) -> Page:
@@ -88,7 +94,7 @@ def listing(db: Store, query: AlarmQuery) -> Page:
 
     By default open ones by latest event, resolved ones by latest resolved, all by latest created.
     """
-    default, indexed = _ORDERS[query.open]
+    default, indexed = _ORDERS[query.show]
     listed = replace(_LIST, default_sort=f"-{default}", indexed=indexed)
     return fetch(db, listed, condition(query), query.paging)
 
@@ -154,7 +160,7 @@ def count_open(db: Store) -> dict[int, int]:
 def condition(query: AlarmQuery) -> Condition:
     """Return the MongoDB condition of ``query``."""
     found = given(
-        open=query.open,
+        open=None if query.show == "all" else query.show == "open",
         state=query.state,
         status=query.status,
         connector=query.connector,
@@ -167,4 +173,4 @@ def condition(query: AlarmQuery) -> Condition:
     )
     if query.acked is not None:
         found["ack"] = {"$ne": None} if query.acked else None
-    return found | search(query.text, SEARCHED)
+    return found | search(query.search, SEARCHED)

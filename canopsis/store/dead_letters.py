@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
+import msgspec
 from pymongo import ASCENDING, IndexModel
 
+from canopsis.core.parameters import flag, moment, text, words
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
-from canopsis.store.query import Listing, Page, Paging, Weigh, fetch, free, given, one, search, window
+from canopsis.store.query import Listing, Page, Query, Weigh, fetch, free, given, one, search, window
 
 COLLECTION = "dead_letters"
 
@@ -27,28 +28,66 @@ _LIST = Listing(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterQuery:
-    """Which dead letters. None means any. ``since`` and ``until`` bound ``received``."""
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """What could not be processed, why, and what was done about it.
 
-    engine: str | None = None
-    field: str | None = None
-    replayed: bool | None = None
-    discarded: bool | None = None
-    text: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    paging: Paging = dataclasses.field(default_factory=Paging)
+    ``count`` equal ones came, from ``first`` to ``last``. ``cut_from_bytes`` is there where only the beginning of the
+    body is kept.
+    """
+
+    id: str = msgspec.field(name="_id")
+    engine: str
+    reason: str
+    field: str = ""
+    exchange: str = ""
+    routing_key: str = ""
+    content_type: str = ""
+    message_id: str = ""
+    headers: dict[str, Any] = msgspec.field(default_factory=dict)
+    received: datetime
+    first: datetime | None = None
+    last: datetime | None = None
+    count: int = 1
+    cut_from_bytes: int | None = None
+    replayed: datetime | None = None
+    replayed_by: str | None = None
+    replays: int = 0
+    mended: bool = False
+    discarded: datetime | None = None
+    discarded_by: str | None = None
+    comment: str | None = None
+
+
+class DeadLetterQuery(Query, frozen=True):
+    """Which dead letters. ``since`` and ``until`` bound ``received``, in seconds since the epoch."""
+
+    LIST = _LIST
+
+    engine: Annotated[str | None, text("Only letters of this engine.")] = None
+    field: Annotated[str | None, text("Only letters refused for this field.")] = None
+    replayed: Annotated[bool | None, flag("Only letters that were, or were not, replayed.")] = None
+    discarded: Annotated[bool | None, flag("Only letters that were, or were not, discarded.")] = None
+    search: Annotated[str, words("Words that all stand in the reason.")] = ""
+    since: Annotated[float | None, moment("Only letters received not before this.")] = msgspec.field(
+        name="from", default=None
+    )
+    until: Annotated[float | None, moment("Only letters received before this.")] = msgspec.field(
+        name="to", default=None
+    )
 
 
 def listing(db: Store, query: DeadLetterQuery) -> Page:
     """Return a page of dead letters without their bodies, newest first. Raises InputError, StoreError."""
-    condition = given(engine=query.engine, field=query.field, received=window(query.since, query.until))
+    condition = given(engine=query.engine, field=query.field, received=window(_date(query.since), _date(query.until)))
     for mark, wanted in (("replayed", query.replayed), ("discarded", query.discarded)):
         if wanted is not None:
             condition[mark] = {"$exists": wanted}
-    condition |= search(query.text, ("reason",))
+    condition |= search(query.search, ("reason",))
     return fetch(db, _LIST, condition, query.paging)
+
+
+def _date(moment: float | None) -> datetime | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC)
 
 
 def recent(db: Store, seconds: float) -> tuple[int, str]:

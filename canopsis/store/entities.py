@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Annotated, get_args
 
+import msgspec
 from pymongo import ASCENDING, IndexModel
 
+from canopsis.core.entity import EntityType
+from canopsis.core.parameters import choice, text, words
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
-from canopsis.store.query import Listing, Page, Paging, fetch, given, search
+from canopsis.store.query import Listing, Page, Query, fetch, given, search
 
 COLLECTION = "entities"
 
@@ -27,17 +30,29 @@ _LIST = Listing(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EntityQuery:
-    """Which entities. None means any. ``text`` is searched in the id."""
+class Entity(msgspec.Struct, kw_only=True):
+    """What events speak of. ``connectors`` and ``parents`` are entity ids, ``created`` seconds since the epoch."""
 
-    type: str | None = None
-    name: str | None = None
+    id: str = msgspec.field(name="_id")
+    type: EntityType
+    name: str
     component: str | None = None
-    connector: str | None = None
-    parent: str | None = None
-    text: str = ""
-    paging: Paging = field(default_factory=Paging)
+    connectors: list[str] = msgspec.field(default_factory=list)
+    parents: list[str] = msgspec.field(default_factory=list)
+    created: float
+
+
+class EntityQuery(Query, frozen=True):
+    """Which entities."""
+
+    LIST = _LIST
+
+    type: Annotated[str | None, choice("Only entities of this type.", get_args(EntityType))] = None
+    name: Annotated[str | None, text("Only entities of this name.")] = None
+    component: Annotated[str | None, text("Only resources of this component, and itself.")] = None
+    connector: Annotated[str | None, text("Only entities that this connector speaks of, by its entity id.")] = None
+    parent: Annotated[str | None, text("Only entities with this parent, by its entity id.")] = None
+    search: Annotated[str, words("Words that all stand in the id.")] = ""
 
 
 def listing(db: Store, query: EntityQuery) -> Page:
@@ -48,7 +63,7 @@ def listing(db: Store, query: EntityQuery) -> Page:
         component=query.component,
         connectors=query.connector,
         parents=query.parent,
-    ) | search(query.text, ("_id",))
+    ) | search(query.search, ("_id",))
     return fetch(db, _LIST, condition, query.paging)
 
 

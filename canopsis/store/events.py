@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
+import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from canopsis.core.event_types import EVENT_TYPES
 from canopsis.core.identity import CONTENT_FIELDS, REUSED, Content, derived_id, stored_content
+from canopsis.core.parameters import moment, several, text, words
+from canopsis.core.perfdata import PerfData
 from canopsis.store.client import Store, store_errors
 from canopsis.store.keys import unescaped
 from canopsis.store.operations import Document
-from canopsis.store.query import Listing, Page, Paging, fetch, given, search, window
+from canopsis.store.query import Listing, Page, Query, fetch, given, search, window
 
 COLLECTION = "events"
 
@@ -29,23 +33,49 @@ _LOOKED_AT = 1000
 SEARCHED = ("component", "resource", "output")
 
 
-@dataclass(frozen=True, slots=True)
-class EventQuery:
-    """Which events. None means any; a sequence means any of its values.
+class StoredEvent(msgspec.Struct, kw_only=True):
+    """An event as it is kept: as the engines understood it, what is empty left out; each type has fields of its own."""
 
-    ``since`` and ``until`` bound ``timestamp``, in seconds since the epoch.
-    """
-
-    event_type: Sequence[str] | None = None
-    entity_id: str | None = None
-    connector: str | None = None
-    component: str | None = None
+    id: str = msgspec.field(name="_id")
+    event_type: str
+    entity_id: str
+    connector: str
+    connector_name: str = ""
+    component: str
     resource: str | None = None
-    state: Sequence[int] | None = None
-    text: str = ""
-    since: float | None = None
-    until: float | None = None
-    paging: Paging = field(default_factory=Paging)
+    source_type: str = "component"
+    timestamp: float
+    received: datetime
+    state: int | None = None
+    state_type: int | None = None
+    output: str = ""
+    long_output: str = ""
+    author: str = ""
+    tags: list[str] = msgspec.field(default_factory=list)
+    perf_data_array: list[PerfData] = msgspec.field(default_factory=list)
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
+    sent_timestamp: float | None = None
+
+
+class EventQuery(Query, frozen=True):
+    """Which events. ``since`` and ``until`` bound ``timestamp``, in seconds since the epoch."""
+
+    LIST = _LIST
+
+    event_type: Annotated[Sequence[str] | None, several("Only these types.", tuple(EVENT_TYPES))] = None
+    entity_id: Annotated[str | None, text("Only events of this entity.")] = None
+    connector: Annotated[str | None, text("Only events of this connector.")] = None
+    component: Annotated[str | None, text("Only events of this component.")] = None
+    resource: Annotated[str | None, text("Only events of this resource.")] = None
+    state: Annotated[Sequence[int] | None, several("Only these states.", (0, 1, 2, 3))] = None
+    search: Annotated[str, words("Words that all stand in component, resource or output.")] = ""
+    since: Annotated[float | None, moment("Only events whose timestamp is not before this.")] = msgspec.field(
+        name="from", default=None
+    )
+    until: Annotated[float | None, moment("Only events whose timestamp is before this.")] = msgspec.field(
+        name="to", default=None
+    )
 
 
 def listing(db: Store, query: EventQuery) -> Page:
@@ -58,7 +88,7 @@ def listing(db: Store, query: EventQuery) -> Page:
         resource=query.resource,
         state=query.state,
         timestamp=window(query.since, query.until),
-    ) | search(query.text, SEARCHED)
+    ) | search(query.search, SEARCHED)
     if query.since is not None and query.entity_id is None:
         # No event is received before its own time (a later time is refused): bounds what is read.
         condition["received"] = {"$gte": datetime.fromtimestamp(query.since, UTC) - _CLOCKS_APART}

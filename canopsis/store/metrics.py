@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import groupby, islice
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import bson
 from bson import MaxKey
@@ -23,10 +23,11 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
 from pymongo.collection import Collection
 
+from canopsis.core.parameters import text, words
 from canopsis.errors import InputError
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Delete, Document, Insert, Operation, Upsert, Writes
-from canopsis.store.query import Listing, Page, Paging, Weigh, fetch, free, search
+from canopsis.store.query import Listing, Page, Query, Weigh, fetch, free, search
 
 RAW, HOURLY, NAMES = "metrics", "metrics_hourly", "metric_names"
 
@@ -48,6 +49,15 @@ AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 Point = tuple[float, float]
 """Seconds since the epoch, value."""
+
+
+class MetricQuery(Query, frozen=True):
+    """Which metrics."""
+
+    LIST = _NAMES_LIST
+
+    entity_id: Annotated[str | None, text("Only metrics of this entity.")] = None
+    search: Annotated[str, words("Words that all stand in the entity id or in the name.")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +162,15 @@ def _values_of(document: Document) -> int:
     return len(values) if isinstance(values, dict) else 0
 
 
-def names(db: Store, entity_id: str | None = None, text: str = "", paging: Paging | None = None) -> Page:
+def names(db: Store, query: MetricQuery) -> Page:
     """Return a page of which metrics exist: ``{_id: {e, m}, u}``, by entity and name.
 
     Raises InputError, StoreError.
     """
-    condition = search(text, ("_id.e", "_id.m"))
-    if entity_id is not None:
-        condition["_id"] = {"$gte": {"e": entity_id}, "$lt": {"e": entity_id, "m": MaxKey()}}
-    return fetch(db, _NAMES_LIST, condition, paging or Paging())
+    condition = search(query.search, ("_id.e", "_id.m"))
+    if query.entity_id is not None:
+        condition["_id"] = {"$gte": {"e": query.entity_id}, "$lt": {"e": query.entity_id, "m": MaxKey()}}
+    return fetch(db, _NAMES_LIST, condition, query.paging)
 
 
 def window(  # noqa: PLR0913 - a series and a window

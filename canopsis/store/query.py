@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import bson
+import msgspec
 import pymongo
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import PyMongoError
@@ -67,7 +68,7 @@ class Listing:
 
     ``sortable`` maps the names a caller may sort by to document fields. Those of ``indexed`` have
     an index of their own, which also keeps equal ones in order; others are told apart by ``_id``.
-    ``without`` are fields that no list shows.
+    ``without`` are fields that no list shows. ``note`` tells of a default order that depends on what is asked.
     """
 
     collection: str
@@ -75,6 +76,18 @@ class Listing:
     default_sort: str
     indexed: Sequence[str] = ()
     without: Sequence[str] = ()
+    note: str = ""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list may be asked. The fields of a subclass are its filters, None for any, each with its ``Parameter``.
+
+    ``LIST`` is the list; the name of a parameter is that of its field, or the one that ``msgspec.field`` gives it.
+    """
+
+    LIST: ClassVar[Listing]
+
+    paging: Paging = msgspec.field(default_factory=Paging)
 
 
 def fetch(db: Store, listing: Listing, condition: Condition, paging: Paging) -> Page:

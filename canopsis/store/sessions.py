@@ -17,7 +17,7 @@ INDEXES = (
 )
 
 
-def create(db: Store, token_sha256: str, user: str, lifetime: float, **facts: object) -> None:
+def create(db: Store, /, token_sha256: str, user: str, lifetime: float, **facts: object) -> None:
     """Begin a session of ``lifetime`` seconds by the server's clock; ``facts`` are kept with it. Raises StoreError."""
     fields = {"user": user, "created": "$$NOW", "expires": _after(lifetime), **_literal(facts)}
     with store_errors("writing sessions"):

@@ -3,62 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 from flask import Response
 
-from canopsis.api import parameters
-from canopsis.api.body import Text, object_of, read_texts
-from canopsis.api.endpoints import Call, Resource
-from canopsis.api.listing import query_of
+from canopsis.api.body import body_of, text
+from canopsis.api.endpoints import Call, Resource, Thing
 from canopsis.api.ports import Message
-from canopsis.api.responses import one, page_of
+from canopsis.api.responses import one
 from canopsis.errors import RequestError
 from canopsis.store import dead_letters
-from canopsis.store.dead_letters import DeadLetterQuery
+from canopsis.store.dead_letters import DeadLetter, DeadLetterQuery
 from canopsis.store.operations import Document
 from canopsis.transport.topology import ALERTS, DEAD, DOORS, EVENTS
 
 resource = Resource("dead_letters", service="dead_letters")
 
-SORTABLE = ("received", "engine", "reason")
-_ID = {"letter_id": "Id of the dead letter."}
+LETTER = Thing("dead letter", "letter_id", dead_letters.get, weighed=True)
 _HEADER_BYTES = 1 << 16
 """Bytes of headers: they stand in one frame."""
 
 _SHORT_BYTES = 255
-_MENDED = {"body": Text("What is published in place of the original bytes.", default="", limit=1 << 20)}
-_COMMENT = {"comment": Text("Why nothing more is to be done.", default="")}
-_NONE = {404: "There is no such dead letter."}
+_NONE = {404: LETTER.none}
+
+
+class Mended(msgspec.Struct, forbid_unknown_fields=True):
+    """What is published."""
+
+    body: Annotated[str, text("What is published in place of the original bytes.", limit=1 << 20)] = ""
+
+
+class Reason(msgspec.Struct, forbid_unknown_fields=True):
+    """Why nothing more is to be done."""
+
+    comment: Annotated[str, text("Why nothing more is to be done.")] = ""
+
+
+class Whole(DeadLetter, kw_only=True):
+    """A dead letter with its body."""
+
+    body: str
+    body_encoding: Literal["utf-8", "base64"]
+
+
+class Marked(msgspec.Struct):
+    """What was done with a letter."""
+
+    id: str = msgspec.field(name="_id")
+    status: Literal["accepted", "discarded"]
+
+
+resource.listing(
+    "/dead-letters",
+    "List dead letters without their bodies, latest first.",
+    dead_letters.listing,
+    DeadLetterQuery,
+    answer=DeadLetter,
+)
 
 
 @resource.get(
-    "/dead-letters",
-    "List dead letters without their bodies, latest first.",
-    parameters=(
-        parameters.text("engine", "Only letters of this engine."),
-        parameters.text("field", "Only letters refused for this field."),
-        parameters.flag("replayed", "Only letters that were, or were not, replayed."),
-        parameters.flag("discarded", "Only letters that were, or were not, discarded."),
-        parameters.text("search", "Words that all stand in the reason.", limit=200),
-        parameters.moment("from", "Only letters received not before this."),
-        parameters.moment("to", "Only letters received before this."),
-        parameters.sorting(SORTABLE, "-received"),
-        *parameters.paging(),
-    ),
+    "/dead-letters/<letter_id>",
+    "Show a dead letter with its body.",
+    segments=LETTER.segments,
+    answer=Whole,
+    answers=_NONE,
 )
-def listing(call: Call) -> Response:
-    """Return a page of dead letters."""
-    given = call.arguments
-    query = query_of(DeadLetterQuery, call, since=_date(given["from"]), until=_date(given["to"]))
-    return page_of(call.ask(dead_letters.listing, query))
-
-
-@resource.get("/dead-letters/<letter_id>", "Show a dead letter with its body.", segments=_ID, answers=_NONE)
 def show(call: Call) -> Response:
     """Return a dead letter; ``body_encoding`` says how its body is written."""
-    letter = _find(call)
+    letter = LETTER.find(call)
     return one(letter | _readable(bytes(letter["body"])))
 
 
@@ -66,8 +80,9 @@ def show(call: Call) -> Response:
     "/dead-letters/<letter_id>/replay",
     "Publish the original bytes, or mended ones, again.",
     role="admin",
-    segments=_ID,
-    body=object_of(_MENDED, optional=True),
+    segments=LETTER.segments,
+    body=body_of(Mended, optional=True),
+    answer=Marked,
     answers=_NONE
     | {
         202: "The broker has the message.",
@@ -77,39 +92,32 @@ def show(call: Call) -> Response:
 )
 def replay(call: Call) -> Response:
     """Publish a dead letter again."""
-    letter = _find(call)
-    mended = read_texts(call.content, _MENDED)["body"].encode()
+    letter = LETTER.find(call)
+    mended = call.body.body.encode()
     if "cut_from_bytes" in letter and not mended:
         raise RequestError(
             409, f"of {letter['cut_from_bytes']} bytes only the first are kept: nothing to publish again; send a body"
         )
     call.backend.broker.publish([message_of(letter, mended)])
     call.ask(dead_letters.mark_replayed, letter, call.user, bool(mended))
-    return one({"_id": letter["_id"], "status": "accepted"}, status=202)
+    return one(Marked(letter["_id"], "accepted"), status=202)
 
 
 @resource.post(
     "/dead-letters/<letter_id>/discard",
     "Say that a dead letter needs nothing more.",
     role="admin",
-    segments=_ID,
-    body=object_of(_COMMENT, optional=True),
+    segments=LETTER.segments,
+    body=body_of(Reason, optional=True),
+    answer=Marked,
     answers=_NONE | {503: "The database does not answer."},
 )
 def discard(call: Call) -> Response:
     """Mark a dead letter: it stays until its time is over."""
-    letter = _find(call)
-    comment = read_texts(call.content, _COMMENT)["comment"]
+    letter = LETTER.find(call)
+    comment = call.body.comment
     call.ask(dead_letters.mark_discarded, letter["_id"], call.user, comment)
-    return one({"_id": letter["_id"], "status": "discarded"})
-
-
-def _find(call: Call) -> Document:
-    letter_id = call.path["letter_id"]
-    found = call.ask(dead_letters.get, letter_id, call.weigh)
-    if found is None:
-        raise RequestError(404, f"there is no dead letter {letter_id}", {"field": "letter_id", "value": letter_id})
-    return found
+    return one(Marked(letter["_id"], "discarded"))
 
 
 def message_of(letter: Document, mended: bytes = b"") -> Message:
@@ -175,7 +183,3 @@ def _readable(body: bytes) -> dict[str, Any]:
         return {"body": body.decode(), "body_encoding": "utf-8"}
     except UnicodeDecodeError:
         return {"body": body, "body_encoding": "base64"}
-
-
-def _date(moment: float | None) -> datetime | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
 from flask import Response
 
-from canopsis.api import intake, parameters
+from canopsis.api import intake
 from canopsis.api.body import FORM, JSON, MAX_BODY, Body
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.intake import Examined, Wish
-from canopsis.api.listing import query_of
-from canopsis.api.responses import many, page_of, partly
+from canopsis.api.responses import many, partly
 from canopsis.core.body import loads
-from canopsis.core.event_types import EVENT_TYPES
 from canopsis.store import events
-from canopsis.store.events import EventQuery
+from canopsis.store.events import EventQuery, StoredEvent
 
 resource = Resource("events", service="events")
 classic = Resource("event", service="events", prefix="")
@@ -40,30 +41,39 @@ _ANSWERS = {
 }
 
 
-_WISHES = (
-    parameters.flag("atomic", "All events or none: nothing is published when one is refused."),
-    parameters.scale("state_scale", "What the states 0 to 3 mean, in events that do not say it themselves."),
-)
+class Result(msgspec.Struct):
+    """What became of an event: its id when it is published, what is wrong with it when it is refused."""
+
+    index: int
+    status: Literal["accepted", "refused", "unknown"]
+    event_id: str = ""
+    warnings: list[str] = []
+    detail: str = ""
+    field: str = ""
+    value: str = ""
+    allowed: str = ""
 
 
 @resource.post(
     "/events",
     "Send one event, or a list of them.",
     role="operator",
-    parameters=_WISHES,
+    query=Wish,
+    answer=Result,
     body=Body(_EVENTS, example=_EXAMPLE, limit=MAX_BODY),
     answers=_ANSWERS,
 )
 def send(call: Call) -> Response:
     """Publish the events of the body."""
-    return _answer(intake.take(loads(call.content.data), call.backend, _wish(call)))
+    return _answer(intake.take(loads(call.content.data), call.backend, call.query))
 
 
 @classic.post(
     "/event",
     'Send events in the form of 2015: the form field `event`, or `{"event": …}`, or bare.',
     role="operator",
-    parameters=_WISHES,
+    query=Wish,
+    answer=Result,
     body=Body(
         {"oneOf": [{"type": "object", "properties": {"event": _EVENTS}}, *_EVENTS["oneOf"]]},
         types=(JSON, FORM),
@@ -75,33 +85,10 @@ def send_classic(call: Call) -> Response:
     """Publish the events of the form or of the body."""
     data, form = call.content.data, call.content.type == FORM
     found = loads(intake.form_event(data)) if form else intake.unwrap(loads(data))
-    return _answer(intake.take(found, call.backend, _wish(call)))
+    return _answer(intake.take(found, call.backend, call.query))
 
 
-@resource.get(
-    "/events",
-    "List events, latest received first.",
-    parameters=(
-        parameters.several("event_type", "Only these types.", tuple(EVENT_TYPES)),
-        parameters.text("entity_id", "Only events of this entity."),
-        parameters.text("connector", "Only events of this connector."),
-        parameters.text("component", "Only events of this component."),
-        parameters.text("resource", "Only events of this resource."),
-        parameters.several("state", "Only these states.", (0, 1, 2, 3)),
-        parameters.text("search", "Words that all stand in component, resource or output.", limit=200),
-        parameters.moment("from", "Only events whose timestamp is not before this."),
-        parameters.moment("to", "Only events whose timestamp is before this."),
-        parameters.sorting(("received", "timestamp"), "-received"),
-        *parameters.paging(),
-    ),
-)
-def listing(call: Call) -> Response:
-    """Return a page of events."""
-    return page_of(call.ask(events.listing, query_of(EventQuery, call)))
-
-
-def _wish(call: Call) -> Wish:
-    return Wish(atomic=bool(call.arguments["atomic"]), state_scale=call.arguments["state_scale"])
+resource.listing("/events", "List events, latest received first.", events.listing, EventQuery, answer=StoredEvent)
 
 
 def _answer(examined: Examined) -> Response:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Annotated
 from urllib.parse import quote, unquote_to_bytes
 
+import msgspec
 from flask import Response, request
 
-from canopsis.api import parameters
 from canopsis.api.endpoints import PREFIX, Call, Resource
 from canopsis.api.responses import many, page_of
+from canopsis.core import parameters
 from canopsis.errors import InputError, RequestError
 from canopsis.store import metrics
-from canopsis.store.metrics import AGGREGATES
-from canopsis.store.query import Paging
+from canopsis.store.metrics import AGGREGATES, Aggregate, MetricQuery
 
 resource = Resource("metrics", service="metrics")
 
@@ -29,22 +27,38 @@ _MARK = f"{PREFIX}/metrics/"
 _SHAPE = "/api/v1/metrics/<entity id>/<metric>, each percent-encoded"
 
 
-@resource.get(
-    "/metrics",
-    "List which metrics exist, by entity and name.",
-    parameters=(
-        parameters.text("entity_id", "Only metrics of this entity."),
-        parameters.text("search", "Words that all stand in the entity id or in the name.", limit=200),
-        *parameters.paging(),
-    ),
-)
+class Metric(msgspec.Struct):
+    """A metric that exists."""
+
+    entity_id: str
+    metric: str
+    unit: str | None
+
+
+class WindowQuery(msgspec.Struct, frozen=True):
+    """Which points of a metric."""
+
+    since: Annotated[float | None, parameters.moment("Begin of the window; by default an hour before its end.")] = (
+        msgspec.field(name="from", default=None)
+    )
+    until: Annotated[float | None, parameters.moment("End of the window, not in it; by default now.")] = msgspec.field(
+        name="to", default=None
+    )
+    interval: Annotated[
+        float | None,
+        parameters.seconds("One point for each so many seconds; without it every point.", 0.001, 3.2e8),
+    ] = None
+    aggregation: Annotated[Aggregate, parameters.choice("How the points of an interval become one.", AGGREGATES)] = (
+        "avg"
+    )
+
+
+@resource.get("/metrics", "List which metrics exist, by entity and name.", query=MetricQuery, answer=Metric)
 def listing(call: Call) -> Response:
-    """Return a page of metrics: entity id, name, unit."""
-    given = call.arguments
-    paging = Paging(given["start"], given["limit"], "_id", call.weigh)
-    page = call.ask(metrics.names, given["entity_id"], given["search"] or "", paging)
-    found = [{"entity_id": each["_id"]["e"], "metric": each["_id"]["m"], "unit": each.get("u")} for each in page.data]
-    return page_of(replace(page, data=found))
+    """Return a page of metrics."""
+    page = call.ask(metrics.names, call.query)
+    found = [Metric(each["_id"]["e"], each["_id"]["m"], each.get("u")) for each in page.data]
+    return page_of(page, found)
 
 
 @resource.get(
@@ -52,27 +66,21 @@ def listing(call: Call) -> Response:
     "Show the points of a metric as `[seconds, value]`, oldest first.",
     shown=f"{PREFIX}/metrics/{{entity_id}}/{{metric}}",
     segments={"entity_id": "Id of the entity, percent-encoded.", "metric": "Name of the metric, percent-encoded."},
-    parameters=(
-        parameters.moment("from", "Begin of the window; by default an hour before its end."),
-        parameters.moment("to", "End of the window, not in it; by default now."),
-        parameters.seconds("interval", "One point for each so many seconds; without it every point.", 0.001, 3.2e8),
-        parameters.choice("aggregation", "How the points of an interval become one.", AGGREGATES, "avg"),
-    ),
+    query=WindowQuery,
+    answer=tuple[float, float | None],
     answers={404: "There is no such metric."},
 )
 def show(call: Call) -> Response:
     """Return the points of a metric."""
     entity_id, metric = split_path(raw_path(call))
-    given = call.arguments
-    since, until = _window(given, call.backend.now())
+    query: WindowQuery = call.query
     found = call.ask(
         metrics.window,
         entity_id,
         metric,
-        since,
-        until,
-        interval=given["interval"],
-        aggregate=given["aggregation"],
+        *bounds(query, call.backend.now()),
+        interval=query.interval,
+        aggregate=query.aggregation,
         weigh=call.weigh,
     )
     if found is None:
@@ -113,9 +121,10 @@ def _decoded(segment: str) -> str:
         raise InputError("path", segment, "percent-encoded UTF-8") from error
 
 
-def _window(given: Mapping[str, Any], now: float) -> tuple[float, float]:
-    until = given["to"] if given["to"] is not None else now
-    since = given["from"] if given["from"] is not None else max(0.0, until - DEFAULT_WINDOW)
+def bounds(query: WindowQuery, now: float) -> tuple[float, float]:
+    """Return begin and end of a window, in seconds. Raises InputError naming ``to``."""
+    until = now if query.until is None else query.until
+    since = max(0.0, until - DEFAULT_WINDOW) if query.since is None else query.since
     if until <= since:
         raise InputError("to", until, f"a time after from ({since})")
     return since, until

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator
 from servers import HOST, MongoDB, RabbitMQ, eventually, free_port
 
+from canopsis.api import openapi
+from canopsis.api.app import RESOURCES
 from canopsis.api.auth.passwords import hash_password
 from canopsis.api.readiness import ENTRY
 from canopsis.store import users
@@ -146,15 +150,35 @@ class Web:
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+            found = Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:
             connection.close()
+        assert violations(method, path, found) == []
+        return found
 
     def get(self, path: str, role: str | None = "reader") -> Answer:
         return self.call("GET", path, role)
 
     def post(self, path: str, body: bytes | object | None = None, role: str | None = "operator") -> Answer:
         return self.call("POST", path, role, body)
+
+
+DOCUMENT = openapi.document([endpoint for each in RESOURCES for endpoint in each.endpoints])
+
+
+def violations(method: str, path: str, answer: Answer) -> list[str]:
+    """Return what of a good answer the OpenAPI document does not tell."""
+    told = next((calls for shown, calls in DOCUMENT["paths"].items() if _fits(path.partition("?")[0], shown)), {})
+    if answer.status >= 400 or not answer.data or method.lower() not in told:
+        return []
+    media = answer.headers["Content-Type"].partition(";")[0]
+    schema = told[method.lower()]["responses"][str(answer.status)]["content"][media]["schema"]
+    validator = Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+    return [f"{method} {path}: {error.json_path}: {error.message}" for error in validator.iter_errors(answer.json)]
+
+
+def _fits(path: str, shown: str) -> bool:
+    return re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", shown).replace("[^/]+/[^/]+", "[^/]+/.+"), path) is not None
 
 
 def write_files(

@@ -58,7 +58,8 @@ def test_events_become_alarms_entities_metrics_and_alerts(
     raw = site.db["metrics"].find_one({"_id.e": "component:web"})
     assert raw is not None
     assert (raw["v"], raw["u"]) == ({"time": 3.0, "size": 10.0}, {"time": "s", "size": "B"})
-    assert {found["_id"]["m"] for found in metrics.names(site.db, "component:web").data} == {"time", "size"}
+    measured = metrics.names(site.db, metrics.MetricQuery(entity_id="component:web")).data
+    assert {found["_id"]["m"] for found in measured} == {"time", "size"}
 
 
 @GROUPINGS

@@ -74,12 +74,12 @@ def test_open_alarms_latest_first(filled: Store) -> None:
 
 
 def test_resolved_alarms_latest_resolved_first(filled: Store) -> None:
-    page = alarms.listing(filled, AlarmQuery(open=False, paging=Paging(limit=3)))
+    page = alarms.listing(filled, AlarmQuery(show="resolved", paging=Paging(limit=3)))
     assert (page.total, ids(page)) == (50, ["a099", "a097", "a095"])
 
 
 def test_all_alarms(filled: Store) -> None:
-    assert alarms.listing(filled, AlarmQuery(open=None)).total == 100
+    assert alarms.listing(filled, AlarmQuery(show="all")).total == 100
 
 
 def test_steps_are_not_in_lists(filled: Store) -> None:
@@ -98,17 +98,17 @@ def test_steps_are_not_in_lists(filled: Store) -> None:
         ({"connector_name": "n2"}, []),
         ({"component": "host10"}, ["a010"]),
         ({"component": "host11"}, []),
-        ({"component": "host11", "open": None}, ["a011"]),
+        ({"component": "host11", "show": "all"}, ["a011"]),
         ({"resource": "cpu", "paging": Paging(limit=1)}, ["a098"]),
         ({"entity_id": "resource:host12/cpu"}, ["a012"]),
         ({"acked": True, "paging": Paging(limit=2)}, ["a096", "a088"]),
         ({"acked": False, "paging": Paging(limit=2)}, ["a098", "a094"]),
         ({"tag": "db"}, ["a004"]),
         ({"since": 1010.0, "until": 1014.0}, ["a012", "a010"]),
-        ({"text": "host4 high", "paging": Paging(limit=2)}, ["a048", "a046"]),
-        ({"text": "(high) 88"}, ["a088"]),
-        ({"text": ".*"}, []),
-        ({"text": "DB"}, ["a004"]),
+        ({"search": "host4 high", "paging": Paging(limit=2)}, ["a048", "a046"]),
+        ({"search": "(high) 88"}, ["a088"]),
+        ({"search": ".*"}, []),
+        ({"search": "DB"}, ["a004"]),
     ],
 )
 def test_alarm_filters(filled: Store, filters: dict[str, Any], expected: list[str]) -> None:
@@ -116,15 +116,15 @@ def test_alarm_filters(filled: Store, filters: dict[str, Any], expected: list[st
 
 
 @pytest.mark.parametrize("name", sorted(alarms._LIST.sortable))
-@pytest.mark.parametrize("opened", [True, False, None])
-def test_every_sort_pages_through_everything_once(filled: Store, name: str, opened: bool | None) -> None:
+@pytest.mark.parametrize("show", ["open", "resolved", "all"])
+def test_every_sort_pages_through_everything_once(filled: Store, name: str, show: alarms.Show) -> None:
     for sort in (name, f"-{name}"):
         got = [
             found
             for skip in range(0, 100, 30)
-            for found in ids(alarms.listing(filled, AlarmQuery(open=opened, paging=Paging(skip, 30, sort))))
+            for found in ids(alarms.listing(filled, AlarmQuery(show=show, paging=Paging(skip, 30, sort))))
         ]
-        assert len(got) == len(set(got)) == (100 if opened is None else 50)
+        assert len(got) == len(set(got)) == (100 if show == "all" else 50)
 
 
 def test_sort_by_anything_else_is_refused(filled: Store) -> None:
@@ -199,7 +199,7 @@ def history(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
         ({"entity_id": "resource:host2/cpu"}, ["e97", "e92", "e87"]),
         ({"component": "host1", "state": [0]}, ["e96", "e76", "e56"]),
         ({"connector": "nagios", "resource": "mem"}, []),
-        ({"text": "VALUE 49"}, ["e49"]),
+        ({"search": "VALUE 49"}, ["e49"]),
         ({"since": START.timestamp() + 10, "until": START.timestamp() + 12}, ["e11", "e10"]),
         ({"entity_id": "resource:host0/cpu", "until": START.timestamp() + 6}, ["e5", "e0"]),
     ],
@@ -238,7 +238,7 @@ def things(store: Store) -> Store:
         ({"name": "cpu"}, ["resource:h1/cpu"]),
         ({"component": "h1", "connector": "d/n"}, ["resource:h1/mem"]),
         ({"parent": "component:h1", "paging": Paging(sort="-name")}, ["resource:h1/mem", "resource:h1/cpu"]),
-        ({"text": "h1 CP"}, ["resource:h1/cpu"]),
+        ({"search": "h1 CP"}, ["resource:h1/cpu"]),
     ],
 )
 def test_entity_filters(things: Store, filters: dict[str, Any], expected: list[str]) -> None:
@@ -268,7 +268,7 @@ def test_dead_letters(store: Store) -> None:
     )
     assert ids(dead_letters.listing(store, DeadLetterQuery(engine="alarm"))) == ["d4", "d2", "d0"]
     assert ids(dead_letters.listing(store, DeadLetterQuery(field="state"))) == ["d9"]
-    assert ids(dead_letters.listing(store, DeadLetterQuery(text="7 refused"))) == ["d9"]
+    assert ids(dead_letters.listing(store, DeadLetterQuery(search="7 refused"))) == ["d9"]
     assert "body" not in dead_letters.listing(store, DeadLetterQuery()).data[0]
     found = dead_letters.get(store, "d1")
     assert found is not None
@@ -345,11 +345,12 @@ def test_too_many_points_ask_for_an_interval(measured: Store, monkeypatch: pytes
 
 
 def test_names(measured: Store) -> None:
-    page = metrics.names(measured)
+    page = metrics.names(measured, metrics.MetricQuery())
     assert page.total == 4
-    page = metrics.names(measured, HOST)
+    page = metrics.names(measured, metrics.MetricQuery(entity_id=HOST))
     assert page.data == [{"_id": {"e": HOST, "m": "a.b $c"}, "u": None}, {"_id": {"e": HOST, "m": "load"}, "u": "s"}]
-    assert [found["_id"]["e"] for found in metrics.names(measured, text="i LOAD").data] == ["component:i"]
+    page = metrics.names(measured, metrics.MetricQuery(search="i LOAD"))
+    assert [found["_id"]["e"] for found in page.data] == ["component:i"]
 
 
 def compact(store: Store, before: float, size: int) -> Iterator[int]:
@@ -483,11 +484,11 @@ Call = Callable[[Store], object]
 
 INDEXED: dict[str, Call] = {
     "open alarms": lambda db: alarms.listing(db, AlarmQuery()),
-    "resolved alarms": lambda db: alarms.listing(db, AlarmQuery(open=False)),
-    "all alarms": lambda db: alarms.listing(db, AlarmQuery(open=None, paging=Paging(limit=5))),
+    "resolved alarms": lambda db: alarms.listing(db, AlarmQuery(show="resolved")),
+    "all alarms": lambda db: alarms.listing(db, AlarmQuery(show="all", paging=Paging(limit=5))),
     "alarms by creation": lambda db: alarms.listing(db, AlarmQuery(paging=Paging(sort="created"))),
-    "alarms of an entity": lambda db: alarms.listing(db, AlarmQuery(open=None, entity_id="component:h")),
-    "alarms of a component": lambda db: alarms.listing(db, AlarmQuery(component="h", text="x")),
+    "alarms of an entity": lambda db: alarms.listing(db, AlarmQuery(show="all", entity_id="component:h")),
+    "alarms of a component": lambda db: alarms.listing(db, AlarmQuery(component="h", search="x")),
     "open alarms of entities": lambda db: alarms.open_alarms(db, ["component:h"]),
     "due alarms": lambda db: alarms.due_alarms(db, 1.0, 1.0),
     "count of open alarms": alarms.count_open,
@@ -502,7 +503,7 @@ INDEXED: dict[str, Call] = {
     "dead letters": lambda db: dead_letters.listing(db, DeadLetterQuery()),
     "dead letters of an engine": lambda db: dead_letters.listing(db, DeadLetterQuery(engine="alarm")),
     "names": metrics.names,
-    "names of an entity": lambda db: metrics.names(db, HOST),
+    "names of an entity": lambda db: metrics.names(db, metrics.MetricQuery(entity_id=HOST)),
     "a window": lambda db: metrics.window(db, HOST, "load", NOW - 100, NOW),
     "compactable": lambda db: metrics.compactable(db, NOW, 10, {"e": "a"}),
 }

@@ -141,6 +141,17 @@ def test_d8_every_schema_is_one_and_has_its_own_defaults_and_examples(served: di
     assert validator(example["schema"]).is_valid(example["example"])
 
 
+def test_every_answer_says_what_its_data_are(served: dict[str, Any]) -> None:
+    answers = [
+        (f"{method} {path}", answer["content"]["application/json"]["schema"])
+        for path, calls in served["paths"].items()
+        for method, call in calls.items()
+        for status, answer in call["responses"].items()
+        if status.startswith("2")
+    ]
+    assert [call for call, schema in answers if schema.get("properties") == {"data": {"items": {}}}] == []
+
+
 def test_d8_the_document_itself_is_no_envelope(served: dict[str, Any]) -> None:
     told = served["paths"]["/api/v1/openapi.json"]["get"]["responses"]["200"]["content"]["application/json"]
     assert validator(told["schema"]).is_valid(served)

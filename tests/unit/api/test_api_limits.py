@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,7 +131,8 @@ class TestBodies:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
     def test_d2_what_is_read_of_the_database_takes_memory(self, api: Api) -> None:
-        api.database.documents["d1"] = {"_id": "d1", "body": b"x"}
+        letter = {"_id": "d1", "engine": "alarm", "reason": "no", "received": datetime(2026, 1, 1, tzinfo=UTC)}
+        api.database.documents["d1"] = letter | {"body": b"x"}
         api.database.size = 30 << 20
         answer = api.get("/api/v1/dead-letters/d1")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from canopsis.api import parameters
-from canopsis.api.parameters import Parameter, read_all
+from canopsis.api import arguments
+from canopsis.core import parameters
+from canopsis.core.parameters import Parameter
 from canopsis.errors import InputError
+from canopsis.store.query import Listing, Query
 
 NOW = 1_750_000_000.0
 
-PARAMETERS = (
-    parameters.text("name", "A name.", limit=10),
-    parameters.flag("acked", "Yes or no."),
-    parameters.choice("which", "One.", ("open", "all"), "open"),
-    parameters.several("state", "Some.", (0, 1, 2, 3)),
-    parameters.several("type", "Some.", ("check", "log")),
-    parameters.moment("from", "When."),
-    parameters.seconds("interval", "How long.", 1, 86400),
-    parameters.sorting(("created", "state"), "-created"),
-    *parameters.paging(),
-)
+
+class Wanted(Query, frozen=True):
+    """A query with a parameter of each kind."""
+
+    LIST = Listing("things", {"created": "created", "state": "state"}, "-created")
+
+    name: Annotated[str | None, parameters.text("A name.", limit=10)] = None
+    acked: Annotated[bool | None, parameters.flag("Yes or no.")] = None
+    which: Annotated[str, parameters.choice("One.", ("open", "all"))] = "open"
+    state: Annotated[Sequence[int] | None, parameters.several("Some.", (0, 1, 2, 3))] = None
+    type: Annotated[Sequence[str] | None, parameters.several("Some.", ("check", "log"))] = None
+    since: Annotated[float | None, parameters.moment("When.")] = msgspec.field(name="from", default=None)
+    interval: Annotated[float | None, parameters.seconds("How long.", 1, 86400)] = None
 
 
 def read(*pairs: tuple[str, str]) -> dict[str, Any]:
-    return read_all(PARAMETERS, MultiDict(list(pairs)), NOW)
+    """Return the values by the names of the parameters."""
+    found = arguments.read(Wanted, MultiDict(list(pairs)), NOW)
+    values = {each.name: getattr(found, field, None) for field, each in arguments.parameters_of(Wanted).items()}
+    return values | {"sort": found.paging.sort, "limit": found.paging.limit, "start": found.paging.skip}
 
 
 def test_what_is_not_given_has_its_default() -> None:
@@ -131,7 +140,7 @@ def test_an_unknown_parameter_is_refused_and_the_known_ones_are_named() -> None:
 
 def test_where_there_are_no_parameters_the_error_says_so() -> None:
     with pytest.raises(InputError, match="none"):
-        read_all((), MultiDict([("limit", "1")]), NOW)
+        arguments.read(None, MultiDict([("limit", "1")]), NOW)
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
@@ -144,7 +153,7 @@ def test_the_key_may_stand_in_any_query() -> None:
     assert read(("authkey", "secret"))["limit"] == 50
 
 
-@given(st.sampled_from(PARAMETERS), st.text(max_size=40))
+@given(st.sampled_from(list(arguments.parameters_of(Wanted).values())), st.text(max_size=40))
 def test_no_text_raises_anything_but_its_own_error(parameter: Parameter, text: str) -> None:
     try:
         read((parameter.name, text))

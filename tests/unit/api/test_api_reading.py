@@ -17,11 +17,11 @@ from canopsis.api.resources.metrics import split_path
 from canopsis.api.responses import encode
 from canopsis.core.health import Process
 from canopsis.errors import InputError
-from canopsis.store import dead_letters, metrics
+from canopsis.store import dead_letters
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
 from canopsis.store.events import EventQuery
-from canopsis.store.metrics import Series
+from canopsis.store.metrics import MetricQuery, Series
 from canopsis.store.query import Page, Paging
 
 
@@ -37,7 +37,7 @@ def asked(api: Api, path: str) -> Any:
         ("entity_id=component:web1", {"entity_id": "component:web1"}),
         ("connector=a&component=b&resource=c", {"connector": "a", "component": "b", "resource": "c"}),
         ("state=0", {"state": [0]}),
-        ("search=full", {"text": "full"}),
+        ("search=full", {"search": "full"}),
         ("from=5&to=6", {"since": 5.0, "until": 6.0}),
         ("sort=-timestamp&limit=2&start=3", {"paging": Paging(3, 2, "-timestamp")}),
     ],
@@ -52,7 +52,7 @@ def test_filters_of_events(api: Api, query: str, facts: dict[str, Any]) -> None:
         ("type=resource", {"type": "resource"}),
         ("name=disk&component=web1", {"name": "disk", "component": "web1"}),
         ("connector=connector:a/b&parent=component:web1", {"connector": "connector:a/b", "parent": "component:web1"}),
-        ("search=web", {"text": "web"}),
+        ("search=web", {"search": "web"}),
         ("sort=-created", {"paging": Paging(0, 50, "-created")}),
     ],
 )
@@ -66,8 +66,8 @@ def test_filters_of_entities(api: Api, query: str, facts: dict[str, Any]) -> Non
         ("engine=alarm&field=state", {"engine": "alarm", "field": "state"}),
         ("replayed=false", {"replayed": False}),
         ("discarded=false", {"discarded": False}),
-        ("search=json", {"text": "json"}),
-        ("from=0&to=86400", {"since": datetime(1970, 1, 1, tzinfo=UTC), "until": datetime(1970, 1, 2, tzinfo=UTC)}),
+        ("search=json", {"search": "json"}),
+        ("from=0&to=86400", {"since": 0.0, "until": 86400.0}),
     ],
 )
 def test_filters_of_dead_letters(api: Api, query: str, facts: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ class TestMetrics:
         api.database.page = Page(1, [{"_id": {"e": "component:a", "m": "load"}, "u": None}])
         answer = api.get("/api/v1/metrics?entity_id=component:a&search=lo&limit=3").json
         assert answer["data"] == [{"entity_id": "component:a", "metric": "load", "unit": None}]
-        assert api.database.asked[-1] == (metrics.names, "component:a", "lo", Paging(0, 3, "_id"))
+        assert api.database.query == MetricQuery(entity_id="component:a", search="lo", paging=Paging(0, 3, "_id"))
 
     def test_points_are_pairs(self, api: Api) -> None:
         api.database.points = Series("component:a", "load", None, [(1.0, 0.5), (2.0, 1.5)])
@@ -206,6 +206,7 @@ def test_no_path_raises_anything_but_its_own_error(path: str) -> None:
 LETTER: dict[str, Any] = {
     "_id": "d1",
     "reason": "not JSON",
+    "received": datetime(2026, 1, 1, tzinfo=UTC),
     "field": "body",
     "engine": "cleaner_events",
     "exchange": "canopsis.events",

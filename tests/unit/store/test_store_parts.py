@@ -96,8 +96,8 @@ def test_paging_within_range(paging: Paging) -> None:
     ("query", "expected"),
     [
         (AlarmQuery(), {"open": True}),
-        (AlarmQuery(open=None), {}),
-        (AlarmQuery(open=False, state=[1, 2]), {"open": False, "state": {"$in": [1, 2]}}),
+        (AlarmQuery(show="all"), {}),
+        (AlarmQuery(show="resolved", state=[1, 2]), {"open": False, "state": {"$in": [1, 2]}}),
         (AlarmQuery(acked=True), {"open": True, "ack": {"$ne": None}}),
         (AlarmQuery(acked=False), {"open": True, "ack": None}),
         (AlarmQuery(tag="db", component="h"), {"open": True, "tags": "db", "component": "h"}),
@@ -109,7 +109,7 @@ def test_alarm_conditions(query: AlarmQuery, expected: dict[str, Any]) -> None:
 
 
 def test_alarm_search_is_escaped() -> None:
-    (word,) = alarms.condition(AlarmQuery(text="a.b("))["$and"]
+    (word,) = alarms.condition(AlarmQuery(search="a.b("))["$and"]
     assert word["$or"][0] == {"connector": {"$regex": r"a\.b\(", "$options": "i"}}
 
 
