@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from http import HTTPStatus
 from importlib import import_module
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from canopsis.api import account, endpoints, health, index, openapi, resources
+from canopsis.api import account, endpoints, health, index, openapi
 from canopsis.api.body import drain
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.database import MongoDatabase
 from canopsis.api.endpoints import Resource
 from canopsis.api.ports import Backend
 from canopsis.api.problems import install
+from canopsis.api.resources import SERVICES
 from canopsis.api.settings import WebSettings
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
@@ -25,7 +27,7 @@ from canopsis.transport.settings import AmqpSettings
 
 def declared(service: str) -> list[Resource]:
     """Return what the module of a web service declares."""
-    module = import_module(f"{resources.__name__}.{service}")
+    module = import_module(f"canopsis.api.resources.{service}")
     return [each for each in vars(module).values() if isinstance(each, Resource)]
 
 
@@ -34,7 +36,7 @@ RESOURCES = (
     index.resource,
     health.resource,
     account.resource,
-    *(resource for service in resources.SERVICES for resource in declared(service)),
+    *(resource for service in SERVICES for resource in declared(service)),
     openapi.resource,
 )
 
@@ -54,16 +56,16 @@ def create_app(web: WebSettings, store: StoreSettings, amqp: AmqpSettings) -> Fl
     return build(web, Backend(MongoDatabase(store), AmqpBroker(amqp), time.time, new_id=lambda: uuid.uuid4().hex))
 
 
-def build(web: WebSettings, backend: Backend) -> Flask:
+def build(web: WebSettings, backend: Backend, resources: Sequence[Resource] = RESOURCES) -> Flask:
     """Return the application over ``backend``."""
     app = Flask("canopsis.api", static_folder=None)
     # A metric may be called "/": two slashes in a path are two slashes.
     app.url_map.merge_slashes = False
     install(app)
     app.register_error_handler(NotFound, index.missing)
-    for resource in RESOURCES:
+    for resource in resources:
         app.register_blueprint(resource.blueprint)
-    known = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]
+    known = [endpoint for resource in resources for endpoint in resource.endpoints]
     app.extensions[endpoints.EXTENSION] = endpoints.attach(web, backend, known)
     app.after_request(_add_headers)
     app.after_request(_drain)

@@ -179,18 +179,12 @@ def drain(request: Request) -> None:
         return  # the client went, or does not speak HTTP: nobody is left to answer
 
 
-def decoded(content: Content, kind: type[Struct]) -> Struct:
-    """Return the object of a body. Raises InputError naming the field."""
-    found = _object(content.data) if content.data else {}
+def object_in(content: Content) -> dict[str, object]:
+    """Return the object of a body, an empty one of an empty body. Raises InputError naming ``body``."""
+    if not content.data:
+        return {}
     try:
-        return msgspec.convert(found, kind)
-    except msgspec.ValidationError as error:
-        raise _refusal(error, found, kind) from error
-
-
-def _object(data: bytes) -> dict[str, object]:
-    try:
-        found = msgspec.json.decode(data)
+        found = msgspec.json.decode(content.data)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise InputError("body", str(error), "a JSON object in UTF-8") from error
     if not isinstance(found, dict):
@@ -198,7 +192,15 @@ def _object(data: bytes) -> dict[str, object]:
     return found
 
 
-def _refusal(error: msgspec.ValidationError, found: dict[str, object], kind: type[msgspec.Struct]) -> InputError:
+def read_struct(found: Mapping[str, object], kind: type[Struct]) -> Struct:
+    """Return what an object says, as a struct. Raises InputError naming the field."""
+    try:
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(error, found, kind) from error
+
+
+def _refusal(error: msgspec.ValidationError, found: Mapping[str, object], kind: type[msgspec.Struct]) -> InputError:
     """Return the error that names the field, what was given and what is allowed.
 
     msgspec says where in its text alone: ``… - at `$.a.b[0]` ``, or ``… field `c` `` of what stands there.

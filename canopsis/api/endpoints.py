@@ -16,11 +16,12 @@ from canopsis.api.auth import Identity, Provider
 from canopsis.api.auth.authkey import AuthKeys
 from canopsis.api.auth.local import LocalUsers, demand_same_site
 from canopsis.api.auth.proxies import client_address
-from canopsis.api.body import Body, Content, decoded, read
+from canopsis.api.body import Body, Content, object_in, read, read_struct
+from canopsis.api.etags import tagged
 from canopsis.api.limits import Lease, Pool
 from canopsis.api.ports import Backend
 from canopsis.api.readiness import Readiness
-from canopsis.api.responses import one, page_of
+from canopsis.api.responses import page_of
 from canopsis.api.settings import WebSettings
 from canopsis.core.parameters import Parameter
 from canopsis.errors import RequestError
@@ -79,7 +80,7 @@ class Call:
         """What was sent, of the struct that its endpoint declares. Raises InputError naming the field."""
         if self.endpoint.body is None or self.endpoint.body.kind is None:
             return None
-        return decoded(self.content, self.endpoint.body.kind)
+        return read_struct(object_in(self.content), self.endpoint.body.kind)
 
     @property
     def backend(self) -> Backend:
@@ -198,9 +199,22 @@ class Resource:
         """Declare the call that shows one ``thing`` as it is stored."""
 
         def show(call: Call) -> Response:
-            return one(thing.find(call))
+            return tagged(request, thing.find(call))
 
-        self.get(path, summary, segments=thing.segments, answers={404: thing.none}, **facts)(show)
+        answers = {304: "The client has it, as `If-None-Match` says.", 404: thing.none}
+        self.get(path, summary, segments=thing.segments, answers=answers, **facts)(show)
+
+    def put(self, path: str, summary: str, **facts: Any) -> Callable[[Handler], Handler]:  # noqa: ANN401 - Endpoint's
+        """Declare a call that makes or replaces; ``facts`` are fields of ``Endpoint``."""
+        return self._declare("PUT", path, summary, facts)
+
+    def patch(self, path: str, summary: str, **facts: Any) -> Callable[[Handler], Handler]:  # noqa: ANN401 - Endpoint's
+        """Declare a call that changes a part; ``facts`` are fields of ``Endpoint``."""
+        return self._declare("PATCH", path, summary, facts)
+
+    def delete(self, path: str, summary: str, **facts: Any) -> Callable[[Handler], Handler]:  # noqa: ANN401 - Endpoint's
+        """Declare a call that deletes; ``facts`` are fields of ``Endpoint``."""
+        return self._declare("DELETE", path, summary, facts)
 
     def _declare(self, method: str, path: str, summary: str, facts: dict[str, Any]) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:

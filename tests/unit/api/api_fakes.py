@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from canopsis.api import openapi
 from canopsis.api.app import RESOURCES, build
+from canopsis.api.endpoints import Resource
 from canopsis.api.ports import Backend, Depth, Look, Message
 from canopsis.api.resources import SERVICES
 from canopsis.api.settings import WebSettings
@@ -179,32 +180,18 @@ class FakeDatabase:
         return True
 
 
-def _document() -> dict[str, Any]:
-    return openapi.document([endpoint for resource in RESOURCES for endpoint in resource.endpoints])
+DOCUMENT = openapi.document([endpoint for resource in RESOURCES for endpoint in resource.endpoints])
 
 
-DOCUMENT = _document()
-PATHS = {endpoint.path: endpoint.shown_path for resource in RESOURCES for endpoint in resource.endpoints}
-
-
-def validator(schema: dict[str, Any]) -> Draft202012Validator:
+def validator(schema: dict[str, Any], document: Mapping[str, Any] = DOCUMENT) -> Draft202012Validator:
     """Return the validator of a schema of the OpenAPI document."""
-    return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
-
-
-def violations(rule: str, method: str, answer: Response) -> list[str]:
-    """Return what of the answer of a call the OpenAPI document does not tell."""
-    told = DOCUMENT["paths"][PATHS[rule]].get(method.lower(), {"responses": {}})["responses"]
-    found = told.get(str(answer.status_code), {"content": {}})["content"].get(answer.mimetype)
-    if found is None:
-        return [f"{method} {rule} answers {answer.status_code} with {answer.mimetype}: not documented"]
-    return [f"{method} {rule}: {error.message}" for error in validator(found["schema"]).iter_errors(answer.json)]
+    return Draft202012Validator({**schema, "components": document["components"]})
 
 
 class Api:
     """An application with its fakes; ``call`` asks it as a user of ``role`` (None: as nobody)."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, resources: Sequence[Resource] = RESOURCES, **settings: Any) -> None:
         self.broker = FakeBroker()
         self.database = FakeDatabase()
         for role in ROLES:
@@ -214,7 +201,9 @@ class Api:
         numbers = itertools.count()
         backend = Backend(self.database, self.broker, lambda: self.now, lambda: f"id{next(numbers)}")
         facts: dict[str, Any] = {"secret": "a secret", "services": frozenset(SERVICES)} | settings
-        self.app: Flask = build(WebSettings(**facts), backend)
+        self.app: Flask = build(WebSettings(**facts), backend, resources)
+        self.endpoints = [endpoint for resource in resources for endpoint in resource.endpoints]
+        self.document = openapi.document(self.endpoints)
         self.app.after_request(self._check)
         self.violations: list[str] = []
         self.client = self.app.test_client()
@@ -230,8 +219,20 @@ class Api:
     def _check(self, answer: Response) -> Response:
         """Note what of an answer the OpenAPI document does not tell."""
         if request.url_rule is not None:
-            self.violations += violations(request.url_rule.rule, request.method, answer)
+            self.violations += self._untold(request.url_rule.rule, request.method, answer)
         return answer
+
+    def _untold(self, rule: str, method: str, answer: Response) -> list[str]:
+        [path] = {each.shown_path for each in self.endpoints if each.path == rule}
+        told = self.document["paths"][path].get(method.lower(), {"responses": {}})["responses"]
+        found = told.get(str(answer.status_code))
+        if found is None or ("content" in found) is not bool(answer.data):
+            return [f"{method} {rule} answers {answer.status_code}: not documented"]
+        if not answer.data:
+            return []
+        schema = found["content"].get(answer.mimetype, {"schema": {"not": {}}})["schema"]
+        errors = validator(schema, self.document).iter_errors(answer.json)
+        return [f"{method} {rule}: {error.json_path}: {error.message}" for error in errors]
 
     def get(self, path: str, role: str | None = "admin", **options: Any) -> TestResponse:
         return self.call("GET", path, role, **options)
