@@ -195,11 +195,18 @@ class Resource:
 
         self.get(path, summary, query=query, **facts)(listing)
 
-    def item(self, path: str, summary: str, thing: Thing, **facts: Any) -> None:  # noqa: ANN401 - Endpoint's
-        """Declare the call that shows one ``thing`` as it is stored."""
+    def item(
+        self,
+        path: str,
+        summary: str,
+        thing: Thing,
+        shown: Callable[[Document], Document] = dict,
+        **facts: Any,  # noqa: ANN401 - Endpoint's
+    ) -> None:
+        """Declare the call that shows one ``thing``: ``shown`` makes of what is stored what is answered."""
 
         def show(call: Call) -> Response:
-            return tagged(request, thing.find(call))
+            return tagged(request, shown(thing.find(call)))
 
         answers = {304: "The client has it, as `If-None-Match` says.", 404: thing.none}
         self.get(path, summary, segments=thing.segments, answers=answers, **facts)(show)

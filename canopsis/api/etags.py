@@ -13,20 +13,19 @@ from typing import Any
 from flask import Response
 from werkzeug.wrappers import Request
 
-from canopsis.api.responses import encode, one
+from canopsis.api.responses import one
 from canopsis.errors import RequestError
 
 
-def tag_of(document: Mapping[str, Any]) -> str:
-    """Return the tag of a thing as it is shown; one without ``rev`` has the revision 0."""
-    return f"{document.get('rev', 0)}.{hashlib.sha256(encode(document)).hexdigest()[:16]}"
-
-
 def tagged(request: Request, document: Mapping[str, Any], status: int = 200) -> Response:
-    """Return a thing with its tag; 304, and nothing of it, when ``request`` says that the client has it."""
-    tag = tag_of(document)
-    is_known = request.method in ("GET", "HEAD") and request.if_none_match.contains(tag)
-    response = Response(status=304) if is_known else one(document, status)
+    """Return a thing with its tag; 304, and nothing of it, when ``request`` says that the client has it.
+
+    One without ``rev`` has the revision 0.
+    """
+    response = one(document, status)
+    tag = f"{document.get('rev', 0)}.{hashlib.sha256(response.data).hexdigest()[:16]}"
+    if request.method in ("GET", "HEAD") and request.if_none_match.contains(tag):
+        response = Response(status=304)
     response.set_etag(tag)
     return response
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from flask import Response
@@ -63,17 +63,16 @@ resource.listing(
 )
 
 
-@resource.get(
-    "/dead-letters/<letter_id>",
-    "Show a dead letter with its body.",
-    segments=LETTER.segments,
-    answer=Whole,
-    answers=_NONE,
-)
-def show(call: Call) -> Response:
-    """Return a dead letter; ``body_encoding`` says how its body is written."""
-    letter = LETTER.find(call)
-    return one(letter | _readable(bytes(letter["body"])))
+def whole(letter: Document) -> Document:
+    """Return a letter with its body as text; ``body_encoding`` says how it is written."""
+    body = bytes(letter["body"])
+    try:
+        return letter | {"body": body.decode(), "body_encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return letter | {"body": body, "body_encoding": "base64"}
+
+
+resource.item("/dead-letters/<letter_id>", "Show a dead letter with its body.", LETTER, whole, answer=Whole)
 
 
 @resource.post(
@@ -176,10 +175,3 @@ def _short(value: str | None) -> str:
 def _is_short(text: str) -> bool:
     """Tell whether ``text`` is one that AMQP can carry as a name, as it was: nothing in it was replaced."""
     return len(text.encode()) <= _SHORT_BYTES and "\ufffd" not in text
-
-
-def _readable(body: bytes) -> dict[str, Any]:
-    try:
-        return {"body": body.decode(), "body_encoding": "utf-8"}
-    except UnicodeDecodeError:
-        return {"body": body, "body_encoding": "base64"}

@@ -79,6 +79,14 @@ def test_one_alarm_comes_with_its_steps(api: Api) -> None:
     assert answer["data"][0]["steps"] == STEPS
 
 
+def test_an_alarm_that_a_client_has_is_not_sent_again(api: Api) -> None:
+    api.database.documents["a1"] = alarm()
+    tag = api.get("/api/v1/alarms/a1").headers["ETag"]
+    assert api.get("/api/v1/alarms/a1", headers={"If-None-Match": tag}).status_code == 304
+    api.database.documents["a1"] = alarm(state=1)
+    assert api.get("/api/v1/alarms/a1", headers={"If-None-Match": tag}).status_code == 200
+
+
 def test_an_unknown_alarm_is_a_404_that_names_it(api: Api) -> None:
     answer = api.get("/api/v1/alarms/zz")
     assert answer.status_code == 404

@@ -109,9 +109,9 @@ def test_the_page_names_no_call_that_is_not_there() -> None:
     assert shown == {(endpoint.method, endpoint.shown_path) for endpoint in ENDPOINTS}
 
 
-@pytest.mark.parametrize("status", [207, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 429, 431, 500, 503])
-def test_the_page_tells_what_each_status_means(status: int) -> None:
-    assert f"| {status} |" in PAGE
+def test_the_page_tells_what_each_status_means() -> None:
+    for status in (207, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414, 415, 429, 431, 500, 503):
+        assert f"| {status} |" in PAGE
 
 
 def schemas(node: object) -> Iterator[dict[str, Any]]:
