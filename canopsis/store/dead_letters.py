@@ -41,9 +41,9 @@ class DeadLetter(msgspec.Struct, kw_only=True):
     field: str = ""
     exchange: str = ""
     routing_key: str = ""
-    content_type: str = ""
-    message_id: str = ""
-    headers: dict[str, Any] = msgspec.field(default_factory=dict)
+    content_type: str | None = None
+    message_id: str | None = None
+    headers: dict[str, Any] | None = None
     received: datetime
     first: datetime | None = None
     last: datetime | None = None

@@ -127,7 +127,7 @@ def test_d2_hostile_events_have_an_end(web: Web, tap: Tap, part: bytes) -> None:
 def test_d2_readers_of_large_pages_keep_memory_bounded(web: Web, site_db: Store) -> None:
     site_db["events"].insert_many(
         {"_id": f"large{n}", "entity_id": "component:large", "timestamp": float(n), "extra": {"text": f"{n}" * 500_000}}
-        | {"received": datetime.now(UTC)}
+        | {"received": datetime.now(UTC), "event_type": "log", "connector": "test", "component": "large"}
         for n in range(10, 90)
     )
     path = "/api/v1/events?entity_id=component:large&limit=1000&sort=timestamp"
