@@ -150,7 +150,7 @@ def test_b8_a_time_a_day_ahead_is_taken_and_told(api: Api) -> None:
 def test_b12_the_scale_of_states_of_a_request(api: Api) -> None:
     sent = [event(event_id="a", state=3), event(event_id="b", state=3, state_scale="nagios")]
     assert api.post(f"{EVENTS}?state_scale=severity", sent, "operator").status_code == 202
-    assert [normalise(each, NOW).state for each in api.broker.events] == [2, 3]  # type: ignore[union-attr]
+    assert [normalise(each, NOW).state for each in api.broker.events] == [2, 3]  # type: ignore[attr-defined]
     answer = api.post(f"{EVENTS}?state_scale=mine", sent, "operator")
     assert (answer.status_code, answer.json["field"]) == (400, "state_scale")
     assert "nagios" in answer.json["allowed"]
