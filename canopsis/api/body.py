@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -14,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
 from canopsis.api.limits import Lease
-from canopsis.core.structs import prepare
+from canopsis.core.structs import prepare, refusal
 from canopsis.errors import InputError, RequestError
 
 MAX_BODY = 16 << 20
@@ -197,38 +196,8 @@ def read_struct(found: Mapping[str, object], kind: type[Struct]) -> Struct:
     try:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
-        raise _refusal(error, found, kind) from error
-
-
-def _refusal(error: msgspec.ValidationError, found: Mapping[str, object], kind: type[msgspec.Struct]) -> InputError:
-    """Return the error that names the field, what was given and what is allowed.
-
-    msgspec says where in its text alone: ``… - at `$.a.b[0]` ``, or ``… field `c` `` of what stands there.
-    """
-    where = re.search(r" - at `\$([^`]*)`$", str(error))
-    path = re.findall(r"\w+", where[1]) if where else []
-    own = re.search(r"(unknown|required) field `([^`]*)`", str(error))
-    value: object = found
-    for each in [*path, own[2]] if own else path:
-        value = _inner(value, each)
-    name = ".".join([*path, own[2]] if own else path)
-    if own and own[1] == "unknown" and not path:
-        return InputError(name, value, "the fields " + ", ".join(each.encode_name for each in inspected(kind).fields))
-    return InputError(name or "body", value, _allowed(kind, path or [name]) or str(error).partition(" - at")[0])
-
-
-def _inner(value: object, name: str) -> object:
-    if isinstance(value, dict):
-        return value.get(name)
-    return value[int(name)] if isinstance(value, list) and name.isdigit() and int(name) < len(value) else None
-
-
-def _allowed(kind: type[msgspec.Struct], path: Sequence[str]) -> str:
-    """Return what the field at the begin of a path says of itself, nothing when it does not."""
-    for each in inspected(kind).fields:
-        if path == [each.encode_name] and isinstance(each.type, msgspec.inspect.Metadata):
-            return str((each.type.extra or {}).get("allowed", ""))
-    return ""
+        name, value, allowed = refusal(error, found, kind)
+        raise InputError(name or "body", value, allowed) from error
 
 
 def _unsupported(name: str, value: str, allowed: Collection[str]) -> RequestError:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from canopsis.core import pattern as patterns
-from canopsis.core.structs import STEPS, choices
+from canopsis.core.structs import refusal
 from canopsis.errors import InputError, InvalidRule
 
 MAX_DESCRIPTION = 1000
@@ -67,7 +67,8 @@ def parse(struct: type[D], document: object, where: str = "") -> D:
         rule = msgspec.convert(document, struct)
         rule.check()
     except msgspec.ValidationError as error:
-        raise _translated(name, error, struct, document) from None
+        field, value, allowed = refusal(error, document, struct)
+        raise InvalidRule(name, field or "rule", value, allowed) from None
     except InputError as error:
         raise InvalidRule.of(name, error) from None
     return rule
@@ -82,22 +83,3 @@ def document_of(rule: Declared) -> dict[str, Any]:
 def _name_of(document: object, where: str) -> str:
     found = document.get("id") if isinstance(document, Mapping) else None
     return found if isinstance(found, str) and _ID.fullmatch(found) else where or "without an id"
-
-
-def _translated(
-    rule: str, error: msgspec.ValidationError, struct: type[msgspec.Struct], document: object
-) -> InvalidRule:
-    """Return an error that names the field and its value of msgspec's ``what - at `$.path```."""
-    what, _, path = str(error).partition(" - at `$")
-    # Of a key of an object msgspec tells nothing but ``[...]``.
-    path = path.partition("[...]")[0].rstrip("`")
-    value = _value_at(document, path)
-    allowed = ", ".join(choices(struct, path)) or what[:1].lower() + what[1:]
-    return InvalidRule(rule, path.lstrip(".") or "rule", value, allowed)
-
-
-def _value_at(document: object, path: str) -> object:
-    value: Any = document
-    for name, index in STEPS.findall(path):
-        value = value[name] if name else value[int(index)]
-    return value

@@ -177,8 +177,8 @@ def test_patch_changes_what_it_names(api: Api) -> None:
         ({"id": "A"}, "id", "letters, digits and blanks"),
         ({"id": "a", "colour": 5}, "colour", "a text of at most 10 characters without NUL"),
         ({"id": "a", "color": "red"}, "color", "the fields id, colour, weight, place"),
-        ({"id": "a", "weight": 10}, "weight", "Expected `int` <= 9"),
-        ({"id": "a", "place": {"room": 1}}, "place", "Expected `str`, got `int`"),
+        ({"id": "a", "weight": 10}, "weight", "expected `int` <= 9"),
+        ({"id": "a", "place": {"room": 1}}, "place", "expected `str`, got `int`"),
         ([], "body", "a JSON object"),
     ],
 )

@@ -27,7 +27,7 @@ def enrich(**action: Any) -> dict[str, Any]:
 
 
 REFUSED = [
-    ({}, "rule", "missing required field"),
+    ({}, "id", "missing required field"),
     ("text", "rule", "expected `object`, got `str`"),
     (rule(id="a b"), "id", "1 to 64 letters"),
     (rule(type="nope"), "type", "break, change_entity, drop, enrich"),
@@ -35,14 +35,14 @@ REFUSED = [
     (rule(pattern={"output": {"$regex": "(?=a)"}}), "pattern.output.$regex", "RE2"),
     (rule(priority=-1), "priority", ">= 0"),
     (rule(priority="1"), "priority", "expected `int`"),
-    (rule(nope=1), "rule", "unknown field `nope`"),
+    (rule(nope=1), "nope", "the fields id, description, pattern"),
     (rule(start=DAY, stop=DAY), "stop", "after start"),
     (rule(start="2026-05-01"), "start", "RFC3339"),
     (rule(start="2026-05-01T22:00:00"), "start", "timezone"),
     (rule(on_success="drop"), "on_success", "nothing, as type is drop"),
     (rule(component="x"), "component", "nothing, as type is drop"),
     (rule(type="enrich"), "actions", "at least one action"),
-    (rule(type="enrich", actions=[{"type": "set"}]), "actions[0]", "missing required field"),
+    (rule(type="enrich", actions=[{"type": "set"}]), "actions[0].field", "missing required field"),
     (rule(type="change_entity"), "type", "one of component"),
     (enrich(type="nope"), "actions[0].type", "set, append, remove, copy, template, regex, tags, lookup"),
     (enrich(type="set", field="component", value="x"), "actions[0].field", "change_entity"),

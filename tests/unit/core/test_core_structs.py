@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 
 from canopsis.core.rules.event_filter import FilterRule
-from canopsis.core.structs import choices
+from canopsis.core.structs import choices, refusal
 
 _THREADS = """
 import sys, threading
@@ -53,6 +53,57 @@ def test_choices_are_the_words_that_may_stand_at_a_place() -> None:
     assert choices(FilterRule, "$.actions[0].type")[:2] == ["set", "append"]
     for elsewhere in ("$", "$.priority", "$.priority[0]", "$.priority.type", "$.nothing", "$.actions[0].field"):
         assert choices(FilterRule, elsewhere) == []
+
+
+NAMED = msgspec.Meta(pattern="^[a-z]+$", extra={"allowed": "small letters"})
+
+
+class Word(msgspec.Struct, forbid_unknown_fields=True, tag="word"):
+    """A thing with a choice."""
+
+    word: Literal["a", "b"] = "a"
+    name: Annotated[str, NAMED] = "x"
+
+
+class Number(msgspec.Struct, forbid_unknown_fields=True, tag="number"):
+    """Another one."""
+
+    number: int
+
+
+class Whole(msgspec.Struct, forbid_unknown_fields=True):
+    """All of them."""
+
+    name: Annotated[str, NAMED]
+    things: list[Word | Number] = []
+    pair: tuple[int, int] = (0, 0)
+    either: Word | list[int] = []
+    by_key: dict[str, int] = {}
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "value", "allowed"),
+    [
+        ("text", "", "text", "expected `object`, got `str`"),
+        ({}, "name", None, "small letters"),
+        ({"name": "A"}, "name", "A", "small letters"),
+        ({"name": "a", "nmae": 1}, "nmae", 1, "the fields name, things, pair, either, by_key"),
+        ({"name": "a", "things": [{"type": "word"}, {"type": "wrod"}]}, "things[1].type", "wrod", "word, number"),
+        ({"name": "a", "things": [{"type": "word", "word": "c"}]}, "things[0].word", "c", "a, b"),
+        ({"name": "a", "things": [{"type": "word", "name": "A"}]}, "things[0].name", "A", "small letters"),
+        ({"name": "a", "things": [{"type": "number"}]}, "things[0].number", None, "object missing required field"),
+        ({"name": "a", "pair": [1, "2"]}, "pair[1]", "2", "expected `int`, got `str`"),
+        ({"name": "a", "either": {"type": "word", "word": "c"}}, "either.word", "c", "a, b"),
+        ({"name": "a", "by_key": {"x": "y"}}, "by_key", {"x": "y"}, "expected `int`, got `str`"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(document: Any, field: str, value: object, allowed: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(document, Whole)
+    found = refusal(caught.value, document, Whole)
+    assert (found[0], found[1]) == (field, value)
+    assert found[2].startswith(allowed)
 
 
 @pytest.mark.parametrize(
