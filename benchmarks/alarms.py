@@ -20,7 +20,7 @@ from figures import cpu_seconds, listeners, table
 
 from canopsis.core.event import Event
 from canopsis.core.normalise import normalise
-from canopsis.engines.alarm import AlarmEngine
+from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.engines.eventstore import EventStore
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch
@@ -73,7 +73,7 @@ class Worker:
 
     def __init__(self, db: Store, port: int) -> None:
         self._db, self._port = db, port
-        self._engine, self._log = AlarmEngine({}, 8), EventStore()
+        self._engine, self._log = AlarmEngine(AlarmOptions(), 8), EventStore()
         self._store = SafeStore(db, threading.Event(), Health())
 
     def measure(self, events: list[Event], batch: int) -> dict[str, Any]:

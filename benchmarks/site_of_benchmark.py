@@ -11,10 +11,11 @@ from pathlib import Path
 
 from figures import cpu_seconds, listeners
 
+from canopsis.engines.chain import default_chain
 from canopsis.ops import config, settings, wait
 from canopsis.ops.apiclient import Api
 from canopsis.ops.prefix import Prefix
-from canopsis.runtime.settings import ChainSettings, default_chain
+from canopsis.runtime.settings import ChainSettings
 from canopsis.store import alarms, client, leases, migrations
 from canopsis.store.client import Store
 from canopsis.store.settings import StoreSettings

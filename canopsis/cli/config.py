@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from canopsis.cli.common import DONE, USAGE, command, complain, own_prefix, parser, say, show_json, table
-from canopsis.engines.registry import REGISTRY
 from canopsis.errors import SiteError
 from canopsis.ops import check, config, explain
 from canopsis.ops.model import FILES
@@ -65,7 +64,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    problems = check.problems(own_prefix(), REGISTRY)
+    problems = check.problems(own_prefix())
     if args.json:
         show_json({"good": not problems, "problems": [asdict(problem) for problem in problems]})
     elif problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from canopsis.cli.common import DONE, command, own_prefix, parser, say
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines import registry
 from canopsis.errors import ConfigError, InputError
 from canopsis.ops import settings
 from canopsis.ops.ini import nearest
@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.name not in known:
         hint = nearest(args.name, known, what="processes")
         raise ConfigError(f"etc/amqp2engines.conf: no engine has process={args.name}; {hint}")
-    return process.main(told, REGISTRY)
+    found = registry.found()
+    return process.main(told, found.things, found.broken)
 
 
 def _forget(prefix: Prefix, host: str) -> int:

@@ -11,7 +11,7 @@ from flask import Flask
 from canopsis.api.access_log import Masking
 from canopsis.api.app import create_app
 from canopsis.core.health import Process, processes
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines import registry
 from canopsis.errors import CanopsisError, ConfigError
 from canopsis.ops import settings
 from canopsis.ops.prefix import Prefix
@@ -44,8 +44,8 @@ def chain(prefix: Prefix) -> tuple[Process, ...]:
     """Return the engine processes of the site; none on a host that does not know the chain."""
     try:
         found = settings.chain(prefix)
-        found.check(REGISTRY)
+        found.check(registry.registry())
     except ConfigError as error:
         _LOG.info("the chain is taken as the engines noted it: %s", error)
         return ()
-    return processes(found.documents(REGISTRY))
+    return processes(found.documents(registry.registry()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import structs
@@ -20,18 +20,28 @@ from canopsis.core.timers import due_events
 from canopsis.engines.alarm_past import Past
 from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
-from canopsis.runtime.contract import Batch, Context, Effects, Outgoing, encode
+from canopsis.runtime.contract import Batch, Context, Effects, Engine, Outgoing, encode
+from canopsis.runtime.manifest import Manifest, Options, Place, about, seconds
 from canopsis.transport.topology import ALERTS, EVENTS
 
-NAME = "alarm"
-
-RESOLVE_DELAY = 60.0
-CANCEL_RESOLVE_DELAY = 3600.0
+_LONGEST_DELAY = 3.2e7
 
 MOST_REMEMBERED = 1_000_000
 """Entities in memory; beyond that all are forgotten and read again."""
 
 _ENCODER = msgspec.json.Encoder()
+
+
+class AlarmOptions(Options):
+    """How long alarms stay open, and what opens them."""
+
+    resolve_delay: Annotated[
+        float, seconds(0, _LONGEST_DELAY, "An alarm that is back to OK is resolved after this.")
+    ] = 60.0
+    cancel_resolve_delay: Annotated[float, seconds(0, _LONGEST_DELAY, "A cancelled alarm is resolved after this.")] = (
+        3600.0
+    )
+    soft_states: Annotated[bool, about("Whether soft states (`state_type` 0) open, move and close alarms.")] = False
 
 
 @dataclass(slots=True)
@@ -73,19 +83,13 @@ class _Work:
     now: float
 
 
-class AlarmEngine:
+class AlarmEngine(Engine):
     """Remembers for each entity its open alarm, or that it has none: quiet events read and write nothing."""
 
-    name = NAME
-
-    def __init__(self, options: Mapping[str, object], partitions: int) -> None:
+    def __init__(self, options: AlarmOptions, partitions: int) -> None:
         self._partitions = partitions
         self._memory: dict[str, _Known] = {}
-        self._rules = LifecycleRules(
-            resolve_delay=_seconds(options, "resolve_delay", RESOLVE_DELAY),
-            cancel_resolve_delay=_seconds(options, "cancel_resolve_delay", CANCEL_RESOLVE_DELAY),
-            soft_states=bool(options.get("soft_states", False)),
-        )
+        self._rules = LifecycleRules(**structs.asdict(options))
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
         """Forward every event; write and tell what it changes. Raises StoreError before anything is remembered."""
@@ -205,11 +209,9 @@ def _see(event: Check, known: _Known, effects: Effects, now: float) -> Check:
     return event
 
 
-def _seconds(options: Mapping[str, object], name: str, default: float) -> float:
-    value = options.get(name, default)
-    return float(value) if isinstance(value, (int, float, str)) else default
-
-
 def _alert(change: Change, event: Event) -> Outgoing:
     body: dict[str, Any] = alert_body(change, event)
     return Outgoing(ALERTS, alert_routing_key(change, event), _ENCODER.encode(body))
+
+
+MANIFEST = Manifest("alarm", AlarmEngine, options=AlarmOptions, place=Place(after=("context",)), beats=True)

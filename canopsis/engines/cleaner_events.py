@@ -9,15 +9,13 @@ from canopsis.core import body
 from canopsis.core.normalise import decode, normalise
 from canopsis.errors import InvalidEvent
 from canopsis.runtime.bysource import UNKNOWN, source_of, source_of_raw
-from canopsis.runtime.contract import Batch, Context, Dead, Effects, Raw
+from canopsis.runtime.contract import Batch, Context, Dead, Effects, Engine, Raw
+from canopsis.runtime.manifest import Manifest, Place
+from canopsis.transport.topology import EVENTS
 
-NAME = "cleaner_events"
 
-
-class CleanerEvents:
+class CleanerEvents(Engine):
     """Takes raw messages: a JSON object or an array of objects each."""
-
-    name = NAME
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
         """Forward the good elements of each message; each bad one is a dead letter of its own."""
@@ -25,13 +23,6 @@ class CleanerEvents:
         for raw in batch.raw:
             _clean(raw, ctx, effects)
         return effects
-
-    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Do nothing."""
-        return Effects()
-
-    def forget(self, partitions: frozenset[int] | None) -> None:
-        """Nothing is remembered."""
 
 
 def _clean(raw: Raw, ctx: Context, effects: Effects) -> None:
@@ -87,3 +78,12 @@ def _dead_element(raw: Raw, element: dict[str, Any], index: int, count: int, err
     if count == 1:
         return Dead.of(raw, str(error), error.field)
     return Dead.of(raw, str(error), error.field, body=body.encode(element), index=index)
+
+
+MANIFEST = Manifest(
+    "cleaner_events",
+    lambda _options, _partitions: CleanerEvents(),
+    input="raw",
+    binding=(EVENTS, "#"),
+    place=Place("cleaner"),
+)

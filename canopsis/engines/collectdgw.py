@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Annotated
 
-from canopsis.runtime.contract import Batch, Context, Dead, Drop, Effects, Raw
+from canopsis.runtime.contract import Batch, Context, Dead, Drop, Effects, Engine, Raw
+from canopsis.runtime.manifest import Manifest, Options, Place, paths
 from canopsis.sources import types_db
 from canopsis.sources.collectd import Mapped, map_message
 from canopsis.sources.rates import FIRST, Counters
-
-NAME = "collectdgw"
+from canopsis.transport.topology import COLLECTD
 
 EXPIRY_SECONDS = 3600.0
 """A counter that was not heard of for so long begins anew."""
@@ -18,13 +19,19 @@ NO_VALUE = "no-value"
 """What a drop names: there is a list of values, but no value to go on with."""
 
 
-class CollectdGateway:
-    """Takes raw messages of collectd's amqp plugin. The last value of each counter is in memory.
+class CollectdOptions(Options):
+    """Which types of values are known."""
 
+    types_db: Annotated[tuple[str, ...], paths("Own types.db files of collectd; `collectd_types_db` writes them.")] = ()
+
+
+class CollectdGateway(Engine):
+    """Takes raw messages of collectd's amqp plugin.
+
+    The last value of each counter is in memory, and not forgotten with partitions: no other instance
+    changes it, and without it a rate is missing.
     ``own_types`` are types.db files. Raises ConfigError for one that cannot be read or understood.
     """
-
-    name = NAME
 
     def __init__(self, own_types: Iterable[str] = ()) -> None:
         self._types = types_db.types_with(own_types)
@@ -43,23 +50,10 @@ class CollectdGateway:
                 _sort(raw, index, mapped, len(found) == 1, effects)
         return effects
 
-    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Do nothing: counters are remembered by each instance, and beats run on one."""
-        return Effects()
-
-    def forget(self, partitions: frozenset[int] | None) -> None:
-        """Counters stay: no other instance changes them, and without them a rate is missing."""
-
     def _expire(self, now: float) -> None:
         if now - self._expired_at > EXPIRY_SECONDS / 4:
             self._counters.expire(now - EXPIRY_SECONDS)
             self._expired_at = now
-
-
-def made_of(options: Mapping[str, object], _partitions: int) -> CollectdGateway:
-    """Return the engine with its options. Raises ConfigError."""
-    own = options.get("types_db", ())
-    return CollectdGateway(map(str, own) if isinstance(own, tuple) else ())
 
 
 def _sort(raw: Raw, index: int, mapped: Mapped, alone: bool, effects: Effects) -> None:
@@ -70,3 +64,14 @@ def _sort(raw: Raw, index: int, mapped: Mapped, alone: bool, effects: Effects) -
         effects.forward.append(mapped.event)
     else:
         effects.drop.append(Drop(mapped.source, NO_VALUE, "; ".join(mapped.notes) or FIRST))
+
+
+MANIFEST = Manifest(
+    "collectdgw",
+    lambda options, _partitions: CollectdGateway(options.types_db),
+    input="raw",
+    binding=(COLLECTD, "collectd"),
+    options=CollectdOptions,
+    place=Place("cleaner", next=("cleaner_events",)),
+    check=lambda options: types_db.types_with(options.types_db),
+)

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 
 from canopsis.core.entity import EntityFacts, entities_of, partition_of
 from canopsis.core.event import Event
-from canopsis.runtime.contract import Batch, Context, Effects
+from canopsis.runtime.contract import Batch, Context, Effects, Engine
+from canopsis.runtime.manifest import Manifest, Place
 from canopsis.store.entities import COLLECTION
 from canopsis.store.operations import Document, Operation, Upsert
-
-NAME = "context"
 
 MOST_REMEMBERED = 500_000
 """Entities in memory; beyond that all are forgotten and read again."""
@@ -19,10 +18,8 @@ Seen = tuple[str, str, str]
 """Entity id, connector, connector_name."""
 
 
-class ContextEngine:
+class ContextEngine(Engine):
     """Writes an entity when it is new, or when another connector speaks of it."""
-
-    name = NAME
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
@@ -45,10 +42,6 @@ class ContextEngine:
                 effects.write = {COLLECTION: upserts}
             self._remember(new)
         return effects
-
-    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Do nothing."""
-        return Effects()
 
     def forget(self, partitions: frozenset[int] | None) -> None:
         """Forget the entities of ``partitions``."""
@@ -89,3 +82,8 @@ def _upsert(facts: list[EntityFacts], now: float) -> Operation:
         "parents": {"$each": sorted({parent for fact in facts for parent in fact.parents})},
     }
     return Upsert(first.id, {"$setOnInsert": new, "$addToSet": added})
+
+
+MANIFEST = Manifest(
+    "context", lambda _options, partitions: ContextEngine(partitions), place=Place(after=("event_filter",))
+)

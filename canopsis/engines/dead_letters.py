@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from canopsis.runtime.contract import Batch, Context, Dead, Effects
-
-NAME = "dead_letters"
+from canopsis.runtime.contract import Batch, Context, Dead, Effects, Engine
+from canopsis.runtime.manifest import Manifest, Place
+from canopsis.transport.topology import DEAD
 
 _REASONS = {
     "rejected": "refused by its consumer",
@@ -16,22 +16,13 @@ _REASONS = {
 }
 
 
-class DeadLetters:
+class DeadLetters(Engine):
     """Takes raw messages of ``canopsis.dead``; none goes on."""
-
-    name = NAME
 
     def process(self, batch: Batch, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
         """Make a dead letter of each message."""
         dead = [Dead.of(raw, reason_of(raw.headers)) for raw in batch.raw]
         return Effects(dead=dead, incoming=len(dead))
-
-    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Do nothing."""
-        return Effects()
-
-    def forget(self, partitions: frozenset[int] | None) -> None:
-        """Nothing is remembered."""
 
 
 def reason_of(headers: Mapping[str, object]) -> str:
@@ -43,3 +34,12 @@ def reason_of(headers: Mapping[str, object]) -> str:
     word = str(latest.get("reason", ""))
     what = _REASONS.get(word, word or "no reason given")
     return f"{latest.get('queue', 'a queue')}: {what} ({latest.get('count', 1)} times)"
+
+
+MANIFEST = Manifest(
+    "dead_letters",
+    lambda _options, _partitions: DeadLetters(),
+    input="raw",
+    binding=(DEAD, "#"),
+    place=Place("cleaner", next=()),
+)

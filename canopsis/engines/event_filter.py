@@ -5,17 +5,14 @@ from __future__ import annotations
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Event
 from canopsis.core.rules.event_filter import KIND, Verdict, judge
-from canopsis.runtime.contract import Batch, Context, Drop, Effects
+from canopsis.runtime.contract import Batch, Context, Drop, Effects, Engine
+from canopsis.runtime.manifest import Manifest, Place
 from canopsis.runtime.rules import LiveRules
 from canopsis.store.rules import RuleCount
 
-NAME = "event_filter"
 
-
-class EventFilter:
+class EventFilter(Engine):
     """Has each event meet the rules in force; see ``core.rules.event_filter``."""
-
-    name = NAME
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
@@ -49,15 +46,16 @@ class EventFilter:
     def _partition(self, event: Event) -> int:
         return partition_of(event.entity_id, self._partitions)
 
-    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Do nothing: every instance reads the rules for itself."""
-        return Effects()
-
-    def forget(self, partitions: frozenset[int] | None) -> None:
-        """Rules are not of a partition."""
-
 
 def _count(verdict: Verdict, effects: Effects, now: float) -> None:
     for did in verdict.trail:
         count = RuleCount(1, int(did.outcome == "drop"), int(bool(did.failure)), did.failure, did.event.event_id, now)
         effects.rules.setdefault((KIND.name, did.rule), RuleCount()).add(count)
+
+
+MANIFEST = Manifest(
+    "event_filter",
+    lambda _options, partitions: EventFilter(partitions),
+    place=Place(after=("cleaner_events",)),
+    moves=True,
+)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from canopsis.core.event import to_document
-from canopsis.runtime.contract import Batch, Context, Effects
+from canopsis.runtime.contract import Batch, Context, Effects, Engine
+from canopsis.runtime.manifest import Manifest, Place
 from canopsis.store.events import COLLECTION
 from canopsis.store.keys import escaped
 from canopsis.store.operations import Insert, Operation
 
-NAME = "eventstore"
 
-
-class EventStore:
-    """Inserts events; the same event again changes nothing."""
-
-    name = NAME
+class EventStore(Engine):
+    """Inserts events; the same event again changes nothing. The database deletes what is old."""
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
         """Forward every event and store it."""
@@ -30,9 +27,7 @@ class EventStore:
             inserts.append(Insert(document))
         return Effects(forward=list(batch.events), write={COLLECTION: inserts} if inserts else {})
 
-    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Do nothing: the database deletes what is old."""
-        return Effects()
 
-    def forget(self, partitions: frozenset[int] | None) -> None:
-        """Nothing is remembered."""
+MANIFEST = Manifest(
+    "eventstore", lambda _options, _partitions: EventStore(), place=Place(after=("context", "alarm", "perfdata"))
+)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Event
-from canopsis.runtime.contract import Batch, Context, Dead, Effects
+from canopsis.runtime.contract import Batch, Context, Dead, Effects, Engine
+from canopsis.runtime.manifest import Manifest, Place
 from canopsis.store import metrics
 from canopsis.store.operations import Document, Operation
-
-NAME = "perfdata"
 
 HOUR = 3600
 QUIET_SECONDS = 600
@@ -26,10 +25,8 @@ Series = tuple[str, str]
 """Entity id, metric."""
 
 
-class Perfdata:
+class Perfdata(Engine):
     """Writes the values of each event under entity, time and event id: a repeat changes nothing."""
-
-    name = NAME
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
@@ -86,3 +83,8 @@ def _raw(event: Event, now: float) -> Operation:
     values = {item.metric: item.value for item in items}
     units = {item.metric: item.unit for item in items if item.unit}
     return metrics.raw(event.entity_id, event.event_id, event.timestamp, values, units, received=now)
+
+
+MANIFEST = Manifest(
+    "perfdata", lambda _options, partitions: Perfdata(partitions), place=Place(after=("context", "alarm")), beats=True
+)

@@ -1,29 +1,28 @@
-"""Which engines there are."""
+"""Which engines there are: each module of this package that has a ``MANIFEST``, and those of a site's own packages."""
 
 from __future__ import annotations
 
-from canopsis.engines import (
-    alarm,
-    cleaner_events,
-    collectdgw,
-    context,
-    dead_letters,
-    event_filter,
-    eventstore,
-    perfdata,
-)
-from canopsis.runtime.contract import EngineKind, Registry
+from functools import cache
 
-REGISTRY: Registry = {
-    cleaner_events.NAME: EngineKind("raw", lambda _options, _partitions: cleaner_events.CleanerEvents()),
-    collectdgw.NAME: EngineKind("raw", collectdgw.made_of),
-    dead_letters.NAME: EngineKind("raw", lambda _options, _partitions: dead_letters.DeadLetters()),
-    event_filter.NAME: EngineKind(
-        "events", lambda _options, partitions: event_filter.EventFilter(partitions), moves=True
-    ),
-    context.NAME: EngineKind("events", lambda _options, partitions: context.ContextEngine(partitions)),
-    alarm.NAME: EngineKind("events", alarm.AlarmEngine),
-    perfdata.NAME: EngineKind("events", lambda _options, partitions: perfdata.Perfdata(partitions)),
-    eventstore.NAME: EngineKind("events", lambda _options, _partitions: eventstore.EventStore()),
-}
-"""Every engine by name: what it takes, and how it is made of its options and the number of partitions."""
+from canopsis import extensions
+from canopsis.extensions import Found
+from canopsis.runtime.manifest import GROUP, Manifest, Registry
+
+_PACKAGE = "canopsis.engines"
+
+
+@cache
+def found() -> Found[Manifest]:
+    """Return all engines, and those of a site's own packages that cannot be loaded."""
+    return extensions.of_site(GROUP, Manifest, own())
+
+
+@cache
+def own() -> dict[str, Manifest]:
+    """Return the engines of this package by name."""
+    return {each.name: each for each in extensions.in_package(_PACKAGE, "MANIFEST", Manifest)}
+
+
+def registry() -> Registry:
+    """Return all engines by name."""
+    return found().things

@@ -5,16 +5,19 @@ from __future__ import annotations
 import stat
 from collections.abc import Collection, Iterator
 
+from canopsis.core.chain import faults
+from canopsis.engines import registry
 from canopsis.errors import ConfigError
-from canopsis.ops import chain, config
+from canopsis.ops import config, settings
 from canopsis.ops.ini import Problem, Values
 from canopsis.ops.model import CHAIN, ENGINE, FILES, HYPCONTROL, File
 from canopsis.ops.prefix import Prefix
-from canopsis.sources.types_db import types_with
+from canopsis.runtime.manifest import Manifest
+from canopsis.runtime.settings import EngineSettings
 
 
-def problems(prefix: Prefix, engines: Collection[str]) -> list[Problem]:
-    """Return what is wrong with the files in ``etc/``. ``engines`` are those there is code for.
+def problems(prefix: Prefix) -> list[Problem]:
+    """Return what is wrong with the files in ``etc/``.
 
     A file that is missing is a problem only on a host that runs a service which reads it.
     """
@@ -23,7 +26,7 @@ def problems(prefix: Prefix, engines: Collection[str]) -> list[Problem]:
     found = _nothing_to_run(prefix, control, services)
     for file in FILES.values():
         if file is HYPCONTROL or prefix.etc(file.name).exists() or services & set(file.readers):
-            found += _of_file(prefix, file, engines)
+            found += _of_file(prefix, file)
     return found
 
 
@@ -34,23 +37,30 @@ def _nothing_to_run(prefix: Prefix, control: Values, services: Collection[str]) 
     return [Problem(shown, "", "", "no section names a service: this host would run nothing")]
 
 
-def _of_file(prefix: Prefix, file: File, engines: Collection[str]) -> list[Problem]:
+def _of_file(prefix: Prefix, file: File) -> list[Problem]:
     values = config.look(prefix, file)
     shown = prefix.shown(prefix.etc(file.name))
     found = [*values.problems, *_mode(prefix, file, shown)]
     if file is CHAIN and not any(not p.section for p in values.problems):
-        found += chain.problems(chain.links(values), engines, shown)
-        found += _types(values, shown)
+        found += _of_chain(values, shown)
     return found
 
 
-def _types(values: Values, shown: str) -> Iterator[Problem]:
-    """Yield the own types.db files that cannot be read or understood: the engine would not start."""
-    section = f"{ENGINE}collectdgw"
+def _of_chain(values: Values, shown: str) -> Iterator[Problem]:
+    chain, found = settings.chain_of(values), registry.found()
+    for fault in faults(chain.links(), found.things, found.broken):
+        yield Problem(shown, f"{ENGINE}{fault.engine}" if fault.engine else "", fault.key, fault.text())
+    for engine in chain.engines:
+        if engine.name in found.things:
+            yield from _of_options(found.things[engine.name], engine, shown)
+
+
+def _of_options(manifest: Manifest, engine: EngineSettings, shown: str) -> Iterator[Problem]:
+    """Yield why the engine would not start with options that are each allowed."""
     try:
-        types_with(values.sections.get(section, {}).get("types_db", ()))
+        manifest.check(manifest.read(engine.options))
     except ConfigError as error:
-        yield Problem(shown, section, "types_db", str(error))
+        yield Problem(shown, f"{ENGINE}{engine.name}", "", str(error))
 
 
 def _mode(prefix: Prefix, file: File, shown: str) -> Iterator[Problem]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from canopsis.engines.chain import default_chain
 from canopsis.errors import ConfigError
 from canopsis.ops import kinds
 from canopsis.ops.ini import Values, nearest
-from canopsis.ops.model import ENGINE, ENGINE_OPTIONS, FILES, File, Key, Section, keys_of, section_of
+from canopsis.ops.model import CHAIN, ENGINE, FILES, File, Key, Section, engine_options, keys_of, section_of
+from canopsis.runtime.settings import EngineSettings
 
 MASK = "********"
 
@@ -53,7 +55,7 @@ def entries() -> Iterator[Entry]:
         for section in file.sections:
             yield from (Entry(file, section.title(), key) for key in section.keys)
             if section.name == ENGINE:
-                for engine, options in ENGINE_OPTIONS.items():
+                for engine, options in engine_options().items():
                     yield from (Entry(file, f"{ENGINE}{engine}", key) for key in options)
 
 
@@ -88,16 +90,30 @@ def explain(entry: Entry) -> str:
 def sample(file: File) -> str:
     """Return ``file`` with every key at its default; keys that must be given are marked."""
     parts = [f"# etc/{file.name}: {file.doc}\n"]
-    parts += (_sample_section(section) for section in file.sections)
+    for section in file.sections:
+        many = default_chain().engines if section.name == ENGINE else ()
+        parts += [_sample_engine(engine) for engine in many] or [_sample_section(section, section.title(), {})]
     return "\n".join(parts)
 
 
-def _sample_section(section: Section) -> str:
-    lines = [f"# {section.doc}", f"[{section.title()}]"]
-    for key in section.keys:
+def _sample_section(section: Section, title: str, given: Mapping[str, str]) -> str:
+    lines = [f"# {section.doc}", f"[{title}]"]
+    for key in keys_of(section, title).values():
+        default = "CHANGE-ME" if key.default is None else key.default
         lines += (f"# {key.doc}", f"#   allowed: {key.kind.allowed}")
-        lines.append(f"{key.name} = {'CHANGE-ME' if key.default is None else key.default}".rstrip())
+        lines.append(f"{key.name} = {given.get(key.name, default)}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _sample_engine(engine: EngineSettings) -> str:
+    """Return the section of an engine of the default chain, at its place."""
+    title = f"{ENGINE}{engine.name}"
+    section = replace(_section_of_engines(), doc=f"The engine {engine.name}.")
+    return _sample_section(section, title, {"next": ",".join(engine.next), "process": engine.process})
+
+
+def _section_of_engines() -> Section:
+    return next(section for section in CHAIN.sections if section.name == ENGINE)
 
 
 def effective(values: Values) -> dict[str, dict[str, dict[str, str]]]:
@@ -126,7 +142,7 @@ def reference() -> str:
             if section.name == ENGINE:
                 parts += (
                     f"### [{ENGINE}{engine}]\n\nBeside the keys of every engine:\n\n{_table(options)}"
-                    for engine, options in ENGINE_OPTIONS.items()
+                    for engine, options in engine_options().items()
                 )
     return "\n".join(parts)
 

@@ -5,12 +5,20 @@ Files are read, checked, explained, sampled and documented from here; there is n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from canopsis.api.resources import SERVICES
 from canopsis.api.settings import PROVIDERS
+from canopsis.core.chain import WORKER
+from canopsis.engines.registry import registry
 from canopsis.ops import kinds
 from canopsis.ops.kinds import Kind
+from canopsis.runtime.manifest import Options
 
 ENGINE = "engine:"
 """What the name of an engine's section begins with."""
@@ -248,24 +256,46 @@ HYPCONTROL = File(
 
 _ENGINE_KEYS = (
     Key("next", kinds.names(), "", "Engines that get what this one lets through; empty: the chain ends here."),
-    Key("process", kinds.name(), "worker", "Engines of one process pass events in memory; another process, a queue."),
+    Key("process", kinds.name(), WORKER, "Engines of one process pass events in memory; another process, a queue."),
     Key("beat_interval", kinds.duration(1, 86400), "60s", "Time between two beats (periodic work, own metrics)."),
     Key("instances", kinds.integer(1, 64), "1", "Processes on each host; all engines of a process say the same."),
 )
 
-ENGINE_OPTIONS: dict[str, tuple[Key, ...]] = {
-    "collectdgw": (
-        Key("types_db", kinds.files(), "", "Own types.db files of collectd; `collectd_types_db` writes them."),
-    ),
-    "alarm": (
-        Key("resolve_delay", kinds.duration(0, 3.2e7), "60s", "An alarm that is back to OK is resolved after this."),
-        Key("cancel_resolve_delay", kinds.duration(0, 3.2e7), "1h", "A cancelled alarm is resolved after this."),
-        Key(
-            "soft_states", kinds.boolean(), "false", "Whether soft states (`state_type` 0) open, move and close alarms."
-        ),
-    ),
-}
-"""Options of single engines, beside the keys that every engine has."""
+
+@cache
+def engine_options() -> dict[str, tuple[Key, ...]]:
+    """Return the options of each engine that has some, as its manifest declares them: keys beside those of all."""
+    options = {name: keys_of_options(manifest.options) for name, manifest in sorted(registry().items())}
+    return {name: keys for name, keys in options.items() if keys}
+
+
+def keys_of_options(options: type[Options]) -> tuple[Key, ...]:
+    """Return the options of an engine as keys of its section."""
+    hints = get_type_hints(options, include_extras=True)
+    fields = msgspec.structs.fields(options)
+    return tuple(_key_of(field.name, *get_args(hints[field.name])[:2], field.default) for field in fields)
+
+
+def _key_of(name: str, type_: Any, meta: msgspec.Meta, default: object) -> Key:  # noqa: ANN401 - any type
+    kind = _kind_of(type_, meta)
+    shown = kinds.seconds(float(str(default))) if kind.name == "time" else kinds.show(default)
+    return Key(name, kind, shown, meta.description or "")
+
+
+def _kind_of(type_: Any, meta: msgspec.Meta) -> Kind:  # noqa: ANN401 - any type
+    wanted = (meta.extra or {}).get("kind")
+    if wanted == "files":
+        return kinds.files()
+    if type_ is float and wanted == "time" and meta.ge is not None and meta.le is not None:
+        return kinds.duration(meta.ge, meta.le)
+    if type_ is int and meta.ge is not None and meta.le is not None:
+        return kinds.integer(int(meta.ge), int(meta.le))
+    if get_origin(type_) is Literal:
+        return kinds.choice(*get_args(type_))
+    return _PLAIN_KINDS[type_]()
+
+
+_PLAIN_KINDS: dict[object, Callable[[], Kind]] = {bool: kinds.boolean, str: kinds.text, tuple[str, ...]: kinds.names}
 
 CHAIN = File(
     "amqp2engines.conf",
@@ -294,7 +324,7 @@ FILES: dict[str, File] = {file.name: file for file in (AMQP, STORAGE, CLIENT, WE
 
 def keys_of(section: Section, name: str) -> dict[str, Key]:
     """Return the keys that the section called ``name`` may have, by their names."""
-    options = ENGINE_OPTIONS.get(name.removeprefix(ENGINE), ()) if section.name == ENGINE else ()
+    options = engine_options().get(name.removeprefix(ENGINE), ()) if section.name == ENGINE else ()
     return {key.name: key for key in (*section.keys, *options)}
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from canopsis.api.settings import WebSettings
-from canopsis.ops import chain as links
 from canopsis.ops.config import load
 from canopsis.ops.ini import SectionValues, Values
-from canopsis.ops.model import AMQP, CHAIN, ENGINE, ENGINE_OPTIONS, STORAGE, WEBSERVER
+from canopsis.ops.model import AMQP, CHAIN, ENGINE, STORAGE, WEBSERVER, engine_options
 from canopsis.ops.prefix import Prefix
 from canopsis.runtime.settings import ChainSettings, EngineSettings, ProcessSettings
 from canopsis.store.settings import Retention, StoreSettings
@@ -34,8 +33,17 @@ def retention(prefix: Prefix) -> Retention:
 def chain(prefix: Prefix) -> ChainSettings:
     """Return the chain. Raises ConfigError."""
     values = load(prefix, CHAIN)
-    engines = tuple(_engine(name, values.sections[f"{ENGINE}{name}"]) for name in links.links(values))
-    return ChainSettings(engines, values.sections["chain"]["partitions"])
+    return chain_of(values)
+
+
+def chain_of(values: Values) -> ChainSettings:
+    """Return the chain of ``amqp2engines.conf`` in the order of the file, but sections without a right place."""
+    found = {name: keys for name, keys in values.sections.items() if name.startswith(ENGINE) and keys.keys() >= _PLACE}
+    engines = tuple(_engine(name.removeprefix(ENGINE), keys) for name, keys in found.items())
+    return ChainSettings(engines, values.sections.get("chain", {}).get("partitions", 1))
+
+
+_PLACE = {"next", "process", "instances"}
 
 
 def process(prefix: Prefix, name: str, instance: int) -> ProcessSettings:
@@ -57,9 +65,9 @@ def webserver(prefix: Prefix) -> WebSettings:
 
 
 def _engine(name: str, values: SectionValues) -> EngineSettings:
-    options = {key.name: values[key.name] for key in ENGINE_OPTIONS.get(name, ())}
-    common = {key: value for key, value in values.items() if key not in options}
-    return EngineSettings(name=name, options=options, **common)
+    own = {key.name for key in engine_options().get(name, ())}
+    options = {key: value for key, value in values.items() if key in own}
+    return EngineSettings(name=name, options=options, **{key: values[key] for key in values.keys() - own})
 
 
 def _with_user(prefix: Prefix, values: Values, service: str) -> tuple[SectionValues, SectionValues]:

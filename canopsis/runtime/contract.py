@@ -7,9 +7,9 @@ tested without a broker or a database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -191,41 +191,29 @@ class Context(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """One step of the chain. ``name`` is its section in ``etc/amqp2engines.conf``."""
+class Engine:
+    """One step of the chain: what it is for is in its ``manifest``. The hooks of this class do the least there is.
 
-    name: str
+    ``process`` and ``forget`` are called by one thread. ``beat`` runs in another thread beside them, on one
+    instance of the site at a time: it shares nothing with ``process`` but what it was made of, and what both
+    find in the store. ``name`` is its section in ``etc/amqp2engines.conf``; its manifest gives it.
+    """
 
-    def process(self, batch: Batch, ctx: Context) -> Effects:
-        """Return what follows from ``batch``; never raises for bad data (that is ``dead``)."""
-        ...
+    name: str = ""
 
-    def beat(self, now: float, ctx: Context) -> Effects:
-        """Return periodic work; called each ``beat_interval``, on one instance at a time."""
-        ...
+    def process(self, batch: Batch, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
+        """Return what follows from ``batch``; here: every event goes on.
+
+        Never raises for bad data (that is ``dead``). Raises StoreError, and remembers nothing of the batch then.
+        """
+        return Effects(forward=list(batch.events))
+
+    def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
+        """Return periodic work; called each ``beat_interval`` where the manifest says ``beats``."""
+        return Effects()
 
     def forget(self, partitions: frozenset[int] | None) -> None:
         """Drop what is remembered of ``partitions`` (None: everything): somebody else holds them."""
-        ...
-
-
-Input = Literal["events", "raw"]
-"""What an engine takes: ``events`` (partitioned, decoded) or ``raw`` (one queue, messages as they came)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineKind:
-    """An engine as the registry knows it; ``make`` gets its options and the number of partitions.
-
-    One that ``moves`` events to another entity has queues of its own wherever events come by partition.
-    """
-
-    input: Input
-    make: Callable[[Mapping[str, object], int], Engine]
-    moves: bool = False
-
-
-Registry = Mapping[str, EngineKind]
 
 
 def encode(event: Event) -> bytes:

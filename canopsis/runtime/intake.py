@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from canopsis.core.event import Event
 from canopsis.core.normalise import decode_batch
 from canopsis.errors import InvalidEvent
-from canopsis.runtime.contract import Batch, Dead, Registry
+from canopsis.runtime.contract import Batch, Dead
 from canopsis.runtime.counters import Tally
+from canopsis.runtime.manifest import Registry
 from canopsis.runtime.pipeline import Outcome
 from canopsis.runtime.settings import ChainSettings
 from canopsis.transport.consumer import Consumer, Delivery

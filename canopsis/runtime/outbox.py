@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Event
 from canopsis.errors import InputError
-from canopsis.runtime.contract import Dead, Input, Message, Outgoing, Registry, encode
+from canopsis.runtime.contract import Dead, Message, Outgoing, encode
+from canopsis.runtime.manifest import Input, Registry
 from canopsis.runtime.pipeline import Outcome, as_messages
 from canopsis.transport.codec import pack
 from canopsis.transport.publisher import ConfirmingPublisher

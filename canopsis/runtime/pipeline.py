@@ -17,13 +17,13 @@ from canopsis.runtime.contract import (
     Drop,
     Effects,
     Engine,
-    Input,
     Message,
     Outgoing,
     Raw,
     encode,
 )
 from canopsis.runtime.counters import Tally
+from canopsis.runtime.manifest import Input
 from canopsis.runtime.rules import merge
 from canopsis.runtime.settings import ChainSettings
 from canopsis.store.operations import Writes

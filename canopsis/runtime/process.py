@@ -9,13 +9,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 
 from canopsis import heap, lines
 from canopsis.errors import StoreError, bounded
 from canopsis.runtime.beat import Beating, Beats, Publishing
-from canopsis.runtime.contract import Engine, Input, Registry
+from canopsis.runtime.contract import Engine
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.health import Health
+from canopsis.runtime.manifest import Input, Registry
 from canopsis.runtime.pipeline import Pipeline, stages_of
 from canopsis.runtime.runner import Runner
 from canopsis.runtime.settings import ProcessSettings
@@ -38,13 +40,14 @@ _FAILURE_LENGTH = 300
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-def main(settings: ProcessSettings, registry: Registry) -> int:
+def main(settings: ProcessSettings, registry: Registry, broken: Mapping[str, str] | None = None) -> int:
     """Run the engines of one process until SIGTERM or SIGINT; return 0.
 
+    ``broken`` are engines that cannot be loaded, and why.
     Waits for the database and the broker however long they are away. Raises ConfigError when the
     chain cannot work.
     """
-    settings.chain.check(registry)
+    settings.chain.check(registry, broken)
     heap.give_back()
     lines.write_to(sys.stdout, logging.INFO)
     stop = threading.Event()
@@ -139,8 +142,8 @@ def make_engines(settings: ProcessSettings, registry: Registry) -> dict[str, tup
     chain = settings.chain
     engines = {}
     for own in chain.of_process(settings.process):
-        kind = registry[own.name]
-        engines[own.name] = (kind.make(own.options, chain.partitions), kind.input)
+        manifest = registry[own.name]
+        engines[own.name] = (manifest.engine(own.options, chain.partitions), manifest.input)
     return engines
 
 

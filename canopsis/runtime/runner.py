@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from canopsis.errors import Fenced, StoreError, TransportError, reason_of
 from canopsis.runtime.context import StoreContext
-from canopsis.runtime.contract import Registry
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.health import Health
 from canopsis.runtime.intake import Intake, Taken
 from canopsis.runtime.letters import letters, minimal
+from canopsis.runtime.manifest import Registry
 from canopsis.runtime.outbox import Outbox
 from canopsis.runtime.pipeline import Outcome, Pipeline
 from canopsis.runtime.safe import SafeStore

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 
+from canopsis.core.chain import WORKER, Link, faults
 from canopsis.errors import ConfigError
-from canopsis.runtime.contract import Registry
+from canopsis.runtime.manifest import Registry
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import RAW_BINDINGS, Queue, Topology, site_topology
+from canopsis.transport.topology import Queue, Topology, site_topology
 
 FILE = "amqp2engines.conf"
 
@@ -20,7 +21,7 @@ class EngineSettings:
     """One ``[engine:NAME]`` section. ``beat_interval`` is in seconds; ``options`` are the engine's own."""
 
     name: str
-    process: str = "worker"
+    process: str = WORKER
     next: tuple[str, ...] = ()
     beat_interval: float = 60.0
     instances: int = 1
@@ -47,16 +48,12 @@ class ChainSettings:
         return max(engine.instances for engine in self.engines if engine.process == process)
 
     def ordered(self) -> tuple[EngineSettings, ...]:
-        """Return all engines, each before those that follow it. Raises ConfigError for a cycle."""
+        """Return all engines of a chain that was checked, each before those that follow it."""
         before: dict[str, list[str]] = {engine.name: [] for engine in self.engines}
         for engine in self.engines:
             for name in engine.next:
                 before.setdefault(name, []).append(engine.name)
-        try:
-            order = {name: place for place, name in enumerate(TopologicalSorter(before).static_order())}
-        except CycleError as error:
-            circle = " → ".join(reversed(error.args[1]))
-            raise ConfigError(f"{FILE}: next= makes a circle: {circle}; take one of these steps out") from None
+        order = {name: place for place, name in enumerate(TopologicalSorter(before).static_order())}
         return tuple(sorted(self.engines, key=lambda engine: order[engine.name]))
 
     def of_process(self, process: str) -> tuple[EngineSettings, ...]:
@@ -70,17 +67,14 @@ class ChainSettings:
         """
         fed = {name for engine in self.engines if engine.process != process for name in engine.next}
         own = [engine.name for engine in self.of_process(process)]
-        fed |= {name for name in own if name in RAW_BINDINGS and registry[name].input == "raw"}
+        fed |= {name for name in own if registry[name].binding}
         if any(name in fed and registry[name].input == "events" for name in own):
             fed |= {name for name in own if registry[name].moves}
         return tuple(name for name in own if name in fed)
 
     def topology(self, registry: Registry) -> Topology:
         """Return the queues of the site."""
-        entries = [name for process in self.processes() for name in self.entries(process, registry)]
-        raw = [name for name in entries if registry[name].input == "raw"]
-        partitioned = [name for name in entries if registry[name].input == "events"]
-        return site_topology(raw, partitioned, self.partitions)
+        return Topology(tuple(queue for process in self.processes() for queue in self._queues(process, registry)))
 
     def documents(self, registry: Registry) -> dict[str, dict[str, object]]:
         """Return the processes with their queues, as the database keeps them."""
@@ -95,22 +89,21 @@ class ChainSettings:
         }
 
     def _queues(self, process: str, registry: Registry) -> tuple[Queue, ...]:
-        entries = self.entries(process, registry)
-        raw = [name for name in entries if registry[name].input == "raw"]
-        return site_topology(raw, [name for name in entries if name not in raw], self.partitions).queues
+        entries = [registry[name] for name in self.entries(process, registry)]
+        raw = {each.name: each.binding for each in entries if each.input == "raw"}
+        return site_topology(raw, [each.name for each in entries if each.input == "events"], self.partitions).queues
 
-    def check(self, registry: Registry) -> None:
-        """Raise ConfigError naming the section and key of the first thing that cannot work."""
-        names = [engine.name for engine in self.engines]
+    def check(self, registry: Registry, broken: Mapping[str, str] | None = None) -> None:
+        """Raise ConfigError with everything that cannot work; ``broken`` are engines that cannot be loaded, and why."""
+        found = faults(self.links(), registry, broken)
+        if found:
+            raise ConfigError("\n".join(f"{FILE}: {each}" for each in found))
         for engine in self.engines:
-            _check_engine(engine, names, registry)
-        for process in self.processes():
-            counts = {engine.name: engine.instances for engine in self.engines if engine.process == process}
-            if len(set(counts.values())) > 1:
-                raise ConfigError(
-                    f"{FILE}: engines of process {process} differ in instances: {counts}; make them equal"
-                )
-        self.ordered()
+            registry[engine.name].check(registry[engine.name].read(engine.options))
+
+    def links(self) -> list[Link]:
+        """Return the chain as it is checked."""
+        return [Link(engine.name, engine.next, engine.process, engine.instances) for engine in self.engines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,33 +115,3 @@ class ProcessSettings:
     amqp: AmqpSettings
     store: StoreSettings
     instance: int = 1
-
-
-def default_chain(partitions: int = 8, beat_interval: float = 60.0) -> ChainSettings:
-    """Return the chain of a site that configures nothing: two hops."""
-    follows = {
-        "collectdgw": ("cleaner", "cleaner_events"),
-        "dead_letters": ("cleaner", ""),
-        "cleaner_events": ("cleaner", "event_filter"),
-        "event_filter": ("worker", "context"),
-        "context": ("worker", "alarm"),
-        "alarm": ("worker", "perfdata"),
-        "perfdata": ("worker", "eventstore"),
-        "eventstore": ("worker", ""),
-    }
-    engines = tuple(
-        EngineSettings(name, process, (following,) if following else (), beat_interval)
-        for name, (process, following) in follows.items()
-    )
-    return ChainSettings(engines, partitions)
-
-
-def _check_engine(engine: EngineSettings, names: list[str], registry: Registry) -> None:
-    where = f"{FILE}: [engine:{engine.name}]"
-    if engine.name not in registry:
-        raise ConfigError(f"{where}: there is no such engine; there are {', '.join(sorted(registry))}")
-    if names.count(engine.name) > 1:
-        raise ConfigError(f"{where}: stands there twice; take one out")
-    for name in engine.next:
-        if name not in names:
-            raise ConfigError(f"{where} next: {name} has no section; add [engine:{name}] or take it out")

@@ -39,21 +39,17 @@ _RENEW = "An earlier release made it; docs/operations.md, Renew a queue, says ho
 """Not done by itself: RabbitMQ deletes a quorum queue whatever is in it, if-empty and if-unused are
 refused, so a message that comes a moment before would be gone."""
 
-RAW_BINDINGS: Mapping[str, tuple[str, str]] = {
-    "cleaner_events": (EVENTS, "#"),
-    "collectdgw": (COLLECTD, "collectd"),
-    "dead_letters": (DEAD, "#"),
-}
-"""Engines that take messages from outside: exchange and binding key."""
+Binding = tuple[str, str]
+"""Exchange and binding key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue, of a ``partition`` or not; ``binding`` is (exchange, key)."""
+    """A queue, of a ``partition`` or not."""
 
     name: str
     partition: bool = False
-    binding: tuple[str, str] | None = None
+    binding: Binding | None = None
 
     @property
     def ordered(self) -> bool:
@@ -78,9 +74,9 @@ def queue_name(engine: str, partition: int | None = None) -> str:
     return f"Engine_{engine}" if partition is None else f"Engine_{engine}.{partition:02d}"
 
 
-def site_topology(raw: Iterable[str], partitioned: Iterable[str], partitions: int) -> Topology:
+def site_topology(raw: Mapping[str, Binding | None], partitioned: Iterable[str], partitions: int) -> Topology:
     """Return the queues of a site: one for each engine in ``raw``, ``partitions`` for each in ``partitioned``."""
-    queues = [Queue(queue_name(name), binding=RAW_BINDINGS.get(name)) for name in raw]
+    queues = [Queue(queue_name(name), binding=binding) for name, binding in raw.items()]
     for name in partitioned:
         queues += [Queue(queue_name(name, number), partition=True) for number in range(partitions)]
     return Topology(tuple(queues))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-PROCESS = "worker"
-"""The process of an engine that names none."""
+from ansible.module_utils.canopsis_core_chain import WORKER, Link, faults, nearest
+
 SETTINGS = ("process", "next", "beat_interval", "options")
 """What may differ of one engine."""
-CLOSE = 0.75
 Wrong = tuple[str, str]
 """What was found, and what is needed."""
 
@@ -26,15 +22,14 @@ def changed(
         own = settings.get(str(engine.get("name")), {})
         options = {**engine.get("options", {}), **own.get("options", {})}
         entry = {**engine, **own, **({"options": options} if options else {})}
-        process = str(entry.get("process", PROCESS))
+        process = str(entry.get("process", WORKER))
         made.append({**entry, **({"instances": instances[process]} if process in instances else {})})
     return made
 
 
-def wrong_chain(chain: list[dict[str, Any]], known: tuple[str, ...]) -> list[Wrong]:
+def wrong_chain(chain: list[dict[str, Any]], known: Collection[str]) -> list[Wrong]:
     """Return what is wrong with a chain; ``known`` are the engines there are."""
-    names = [str(entry.get("name", "")) for entry in chain]
-    return [*_links(chain, names), *_engines(chain, names, known), *_processes(chain)]
+    return [*_values(chain), *((fault.found, fault.needed) for fault in faults(list(map(_link, chain)), known))]
 
 
 def wrong_settings(settings: Mapping[str, Any], chain: list[dict[str, Any]]) -> list[Wrong]:
@@ -43,7 +38,7 @@ def wrong_settings(settings: Mapping[str, Any], chain: list[dict[str, Any]]) -> 
     found = []
     for name, said in settings.items():
         if name not in names:
-            found.append((f"unknown engine {name}", _nearest(name, names) or f"one of {', '.join(names)}"))
+            found.append((f"unknown engine {name}", nearest(name, names)))
         elif not isinstance(said, Mapping) or not isinstance(said.get("options", {}), Mapping):
             found.append((f"{name}: {said!r}", "a dictionary of what differs, its options a dictionary too"))
         elif set(said) - set(SETTINGS):
@@ -56,17 +51,14 @@ def wrong_settings(settings: Mapping[str, Any], chain: list[dict[str, Any]]) -> 
 
 def wrong_instances(instances: Mapping[str, Any], chain: list[dict[str, Any]]) -> list[Wrong]:
     """Return what is wrong with instances by process."""
-    processes = {str(entry.get("name", "")): str(entry.get("process", PROCESS)) for entry in chain}
+    processes = {str(entry.get("name", "")): str(entry.get("process", WORKER)) for entry in chain}
     known = sorted(set(processes.values()))
     found = []
     for process, count in instances.items():
         if process not in known and process in processes:
             found.append((f"{process} is an engine", f"{processes[process]}, the process that it runs in"))
         elif process not in known:
-            meant = _nearest(process, known)
-            found.append(
-                (f"unknown process {process}", f"did you mean {meant}?" if meant else f"one of {', '.join(known)}")
-            )
+            found.append((f"unknown process {process}", nearest(process, known)))
         elif not _is_count(count):
             found.append((f"instances of process {process}: {count!r}", "a whole number from 1"))
     return found
@@ -76,46 +68,19 @@ def _is_count(value: object) -> bool:
     return not isinstance(value, bool) and str(value).isdecimal() and int(str(value)) >= 1
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), 1, CLOSE)
-    return close[0] if close else ""
+def _link(entry: Mapping[str, Any]) -> Link:
+    following, count = entry.get("next", []), entry.get("instances", 1)
+    return Link(
+        str(entry.get("name", "")),
+        tuple(map(str, following)) if isinstance(following, list) else (),
+        str(entry.get("process", WORKER)),
+        int(str(count)) if _is_count(count) else 1,
+    )
 
 
-def _next(entry: Mapping[str, Any]) -> list[str]:
-    following = entry.get("next", [])
-    return [str(each) for each in following] if isinstance(following, list) else []
-
-
-def _links(entries: list[dict[str, Any]], names: list[str]) -> Iterator[Wrong]:
+def _values(entries: list[dict[str, Any]]) -> Iterator[Wrong]:
     for entry in entries:
         if not isinstance(entry.get("next", []), list):
             yield f"next of {entry.get('name')}: {entry['next']!r}", "a list of engines"
-        for target in _next(entry):
-            if target not in names:
-                nearest = _nearest(str(target), names)
-                yield f"{entry.get('name')} is followed by {target}, which is not there", nearest or "an engine"
-
-
-def _engines(entries: list[dict[str, Any]], names: list[str], known: tuple[str, ...]) -> Iterator[Wrong]:
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield f"{name} stands {count} times", "once"
-        if known and name not in known:
-            yield f"unknown engine {name}", _nearest(name, known) or f"one of {', '.join(known)}"
-    for entry in entries:
         if not _is_count(entry.get("instances", 1)):
             yield f"instances of {entry.get('name')}: {entry['instances']!r}", "a whole number from 1"
-
-
-def _processes(entries: list[dict[str, Any]]) -> Iterator[Wrong]:
-    """A process runs all its engines as often, and no event goes in a circle."""
-    counts: dict[str, set[str]] = {}
-    for entry in entries:
-        counts.setdefault(str(entry.get("process", PROCESS)), set()).add(str(entry.get("instances", 1)))
-    for process, found in counts.items():
-        if len(found) > 1:
-            yield f"instances of process {process}: {' and '.join(sorted(found))}", "as many for each of its engines"
-    try:
-        TopologicalSorter({str(entry.get("name")): _next(entry) for entry in entries}).prepare()
-    except CycleError as error:
-        yield f"events go in a circle: {' -> '.join(reversed(error.args[1]))}", "an end"

@@ -60,6 +60,7 @@ SAME = (
     "rabbitmq_ha_mode",
     "engines_partitions",
     "engines_chain",
+    "engines_own",
     "engines_settings",
     "collectd_types_db",
 )
@@ -139,8 +140,7 @@ def options_of(specs: Iterable[Mapping[str, Any]]) -> dict[str, Option]:
     for spec in specs:
         for entry in spec["argument_specs"].values():
             for name, said in entry["options"].items():
-                named = said.get("options", {}).get("name", {})
-                found[name] = Option(said["type"], _choices(said), bool(said.get("no_log")), _choices(named))
+                found[name] = Option(said["type"], _choices(said), bool(said.get("no_log")))
     return found
 
 
@@ -390,7 +390,7 @@ def _chain(inventory: Inventory) -> Iterator[Finding]:
             dict(found) if isinstance(found := known.get(name, {}), Mapping) else {}
             for name in ("engines_settings", "engines_instances")
         )
-        names = inventory.options["engines_chain"].names if chain else ()
+        names = {str(entry.get("name")) for entry in inventory.chain} | set(map(str, known.get("engines_own", ())))
         yield from _wrong("engines_settings", wrong_settings(settings, chain))
         yield from _wrong("engines_instances", wrong_instances(instances, chain))
         # What is wrong with a change is told as that.

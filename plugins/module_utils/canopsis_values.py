@@ -29,13 +29,12 @@ Rule = tuple[Callable[[str], bool], str]
 class Option:
     """What a variable may be. ``secret`` values are compared and never shown.
 
-    ``choices`` are those of the value, or of each entry of a list; ``names`` are those of the entries' ``name``.
+    ``choices`` are those of the value, or of each entry of a list.
     """
 
     type: str
     choices: tuple[str, ...] = ()
     secret: bool = False
-    names: tuple[str, ...] = ()
 
 
 def refusal(name: str, value: object, option: Option) -> str:

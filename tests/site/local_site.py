@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from canopsis.engines.chain import default_chain
 from canopsis.ops import config, settings, wait
 from canopsis.ops.apiclient import PREFIX as API
 from canopsis.ops.apiclient import Answer, Api
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.supervisor import RUNNING, Program, Supervisor
-from canopsis.runtime.settings import default_chain
 from canopsis.store.client import Store, opened
 from canopsis.transport.connection import Connection, connect
 

@@ -22,7 +22,7 @@ from canopsis.core.event_types.check import Check
 from canopsis.core.lifecycle import apply
 from canopsis.core.normalise import normalise
 from canopsis.core.notes import Notes
-from canopsis.runtime.settings import default_chain
+from canopsis.engines.chain import default_chain
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("canopsis", "plugins")

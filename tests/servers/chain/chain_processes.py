@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from canopsis.runtime.settings import ChainSettings, ProcessSettings, default_chain
+from canopsis.engines.chain import default_chain
+from canopsis.runtime.settings import ChainSettings, ProcessSettings
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 

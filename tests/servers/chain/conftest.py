@@ -14,10 +14,11 @@ from chain_processes import Chain, with_options
 from feeding import Alerts, Feed
 from servers import MongoDB, RabbitMQ, eventually, patient
 
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines.chain import default_chain
+from canopsis.engines.registry import registry
 from canopsis.runtime.contract import Registry
 from canopsis.runtime.process import Process
-from canopsis.runtime.settings import ChainSettings, ProcessSettings, default_chain
+from canopsis.runtime.settings import ChainSettings, ProcessSettings
 from canopsis.store import client, leases, migrations
 from canopsis.store.client import Store
 from canopsis.transport.connection import Connection, connect
@@ -43,7 +44,7 @@ class Site:
         """Set the chain and make its queues, so that a source may send before any engine runs."""
         self.chain.settings = chain
         link = connect(replace(self.broker.settings(), write_timeout=30.0), "configure")
-        declare(link, chain.topology(REGISTRY))
+        declare(link, chain.topology(registry()))
         link.close()
 
     def start(self) -> None:
@@ -55,7 +56,7 @@ class Site:
         """Wait until every process runs and every partition has a holder."""
         chain = self.chain.settings
         expected = instances or len(chain.processes())
-        shared = any(queue.partition for queue in chain.topology(REGISTRY).queues)
+        shared = any(queue.partition for queue in chain.topology(registry()).queues)
 
         def running() -> bool:
             living = leases.instances(self.db, 5.0)
@@ -65,11 +66,11 @@ class Site:
 
         eventually(running, 60)
 
-    def run_in_thread(self, process: str, registry: Registry = REGISTRY) -> Process:
+    def run_in_thread(self, process: str, engines: Registry | None = None) -> Process:
         """Run a process of the chain in a thread, with engines of the test's own."""
         stop = threading.Event()
         told = ProcessSettings(process, self.chain.settings, self.chain.amqp, self.chain.store)
-        running = Process(told, registry, self.db, stop, "test-host")
+        running = Process(told, engines or registry(), self.db, stop, "test-host")
         thread = threading.Thread(target=running.run, name=process, daemon=True)
         thread.start()
         self.threads.append((thread, stop))
@@ -144,7 +145,7 @@ def _empty_queues(amqp: AmqpSettings) -> None:
     when a queue goes that has just come up.
     """
     link = connect(amqp, "clean")
-    names = [f"Engine_{name}{suffix}" for name in REGISTRY for suffix in ("", ".00", ".01", ".02", ".03")]
+    names = [f"Engine_{name}{suffix}" for name in registry() for suffix in ("", ".00", ".01", ".02", ".03")]
     for name in names:
         eventually(lambda name=name: _is_free(link, name))  # type: ignore[misc]
     link.close()

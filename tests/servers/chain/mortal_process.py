@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
 
 import msgspec
 
 from canopsis.engines.cleaner_events import CleanerEvents
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines.registry import registry
 from canopsis.runtime import process
-from canopsis.runtime.contract import Batch, Context, Effects, EngineKind
+from canopsis.runtime.contract import Batch, Context, Effects
+from canopsis.runtime.manifest import Manifest
 from canopsis.runtime.settings import ProcessSettings
 
 
@@ -25,10 +25,10 @@ class Mortal(CleanerEvents):
         return super().process(batch, ctx)
 
 
-def make(_options: Mapping[str, object], _partitions: int) -> Mortal:
+def make(_options: object, _partitions: int) -> Mortal:
     return Mortal()
 
 
 if __name__ == "__main__":
-    registry = {**REGISTRY, "cleaner_events": EngineKind("raw", make)}
-    sys.exit(process.main(msgspec.json.decode(sys.argv[1], type=ProcessSettings), registry))
+    engines = {**registry(), "cleaner_events": Manifest("cleaner_events", make, input="raw")}
+    sys.exit(process.main(msgspec.json.decode(sys.argv[1], type=ProcessSettings), engines))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 
 from conftest import Site
@@ -11,8 +10,9 @@ from feeding import Feed, check
 from servers import eventually
 
 from canopsis.engines.perfdata import Perfdata
-from canopsis.engines.registry import REGISTRY
-from canopsis.runtime.contract import Batch, Context, Effects, EngineKind, Registry
+from canopsis.engines.registry import registry
+from canopsis.runtime.contract import Batch, Context, Effects
+from canopsis.runtime.manifest import Manifest, Registry
 from canopsis.store import events, metrics
 from canopsis.store.operations import Insert
 
@@ -32,11 +32,11 @@ class Clumsy(Perfdata):
         return effects
 
 
-def make(_options: Mapping[str, object], partitions: int) -> Clumsy:
+def make(_options: object, partitions: int) -> Clumsy:
     return Clumsy(partitions)
 
 
-CLUMSY: Registry = {**REGISTRY, "perfdata": EngineKind("events", make)}
+CLUMSY: Registry = {**registry(), "perfdata": Manifest("perfdata", make)}
 
 
 def start(site: Site) -> None:

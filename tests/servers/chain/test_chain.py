@@ -15,8 +15,9 @@ from feeding import Alerts, Feed, check
 from servers import eventually
 
 from canopsis.core.alarm import Alarm
+from canopsis.engines.chain import default_chain
 from canopsis.runtime.selfmetrics import METRICS
-from canopsis.runtime.settings import ChainSettings, default_chain
+from canopsis.runtime.settings import ChainSettings
 from canopsis.store import alarms, metrics, rules
 from canopsis.store.rules import Change
 from canopsis.transport.connection import connect

@@ -13,13 +13,12 @@ from feeding import Feed, check
 from servers import eventually
 
 from canopsis.core.normalise import normalise
-from canopsis.engines.alarm import AlarmEngine
+from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.engines.perfdata import HOUR, Perfdata
-from canopsis.engines.registry import REGISTRY
 from canopsis.runtime import sharing
 from canopsis.runtime.beat import Beating, Beats, Publishing
 from canopsis.runtime.context import StoreContext
-from canopsis.runtime.contract import Batch, Context, Effects, EngineKind
+from canopsis.runtime.contract import Batch, Context, Effects
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.sharing import Instance, Lease
 from canopsis.store import leases, metrics, write
@@ -147,7 +146,7 @@ class TestBeats:
 
 class TestReads:
     def test_engines_read_what_was_written(self, site: Site) -> None:
-        engine, ctx = AlarmEngine({}, 4), StoreContext(site.db)
+        engine, ctx = AlarmEngine(AlarmOptions(), 4), StoreContext(site.db)
         events = [normalise(check(name, 2, event_id=f"id-{name}"), NOW) for name in ("a", "b")]
         write.apply(site.db, engine.process(Batch(events), ctx).write)
         found = ctx.open_alarms(["component:a", "component:b", "component:c"])
@@ -161,7 +160,7 @@ class TestReads:
     def test_a_new_engine_goes_on_where_the_old_one_stopped(self, site: Site) -> None:
         for turn, state in enumerate((2, 1, 3, 0)):
             event = normalise(check("web", state, event_id=f"e{turn}", timestamp=NOW - 60 + turn), NOW)
-            effects = AlarmEngine({}, 4).process(Batch([event]), StoreContext(site.db))
+            effects = AlarmEngine(AlarmOptions(), 4).process(Batch([event]), StoreContext(site.db))
             write.apply(site.db, effects.write)
         document = site.db["alarms"].find_one({"entity_id": "component:web"})
         assert document is not None
@@ -174,10 +173,10 @@ class TestReads:
             for name, state in (("still", 2), ("over", 2), ("over", 0))
         ]
         events[2].timestamp = NOW - 90
-        write.apply(site.db, AlarmEngine({}, 4).process(Batch(events), StoreContext(site.db)).write)
+        write.apply(site.db, AlarmEngine(AlarmOptions(), 4).process(Batch(events), StoreContext(site.db)).write)
         due = StoreContext(site.db).due_alarms(NOW - 60, NOW - 3600)
         assert [alarm.component for alarm in due] == ["over"]
-        effects = AlarmEngine({"resolve_delay": 60}, 4).beat(NOW, StoreContext(site.db))
+        effects = AlarmEngine(AlarmOptions(resolve_delay=60), 4).beat(NOW, StoreContext(site.db))
         assert [json.loads(message.body)["component"] for message in effects.publish] == ["over"]
 
 
@@ -254,9 +253,3 @@ def test_of_two_instances_of_a_raw_process_one_works_and_the_other_takes_over(si
     feed.events([check(f"c{number % 50}", 0, event_id=f"m{number}") for number in range(1000)])
     site.await_count(2000, connector="test")
     assert other.is_running()
-
-
-def test_a_registry_kind_says_what_an_engine_takes() -> None:
-    kind = EngineKind("events", Counting)
-    assert isinstance(kind.make({}, 4), Counting)
-    assert {REGISTRY[name].input for name in ("alarm", "cleaner_events")} == {"events", "raw"}

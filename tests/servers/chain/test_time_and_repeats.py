@@ -16,7 +16,7 @@ from whole_alarm import steps_of
 
 from canopsis.core.normalise import normalise
 from canopsis.core.steps import MOST
-from canopsis.engines.alarm import AlarmEngine
+from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.engines.eventstore import EventStore
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch
@@ -130,12 +130,17 @@ class TestLongLived:
     @pytest.fixture
     def old(self, site: Site) -> Iterator[dict[str, Any]]:
         """The alarm, changed in batches of all sizes, by workers that come and go."""
-        store, engine, begin, turn = SafeStore(site.db, threading.Event(), Health()), AlarmEngine({}, 4), 0, 0
+        store, engine, begin, turn = (
+            SafeStore(site.db, threading.Event(), Health()),
+            AlarmEngine(AlarmOptions(), 4),
+            0,
+            0,
+        )
         while begin < self.CHANGES:
             size = (1, 7, 160, 1000)[turn % 4]
             self.change(site.db, store, engine, begin, min(size, self.CHANGES - begin))
             begin, turn = begin + size, turn + 1
-            engine = engine if turn % 3 else AlarmEngine({}, 4)
+            engine = engine if turn % 3 else AlarmEngine(AlarmOptions(), 4)
         store.close()
         (found,) = alarms_of(site, "old")
         yield found
@@ -164,14 +169,14 @@ class TestLongLived:
 
     def test_b5_an_alarm_that_grew_too_large_before_is_folded_at_its_next_change(self, site: Site) -> None:
         step = {"type": "stateinc", "t": NOW - 90_000, "author": "a", "message": "三" * 4096, "value": 2}
-        engine = AlarmEngine({}, 4)
+        engine = AlarmEngine(AlarmOptions(), 4)
         first = engine.process(
             Batch([normalise(check("old", 2, event_id="e", timestamp=NOW - 90_000), NOW)]), StoreContext(site.db)
         )
         write.apply(site.db, first.write)
         site.db["alarms"].update_one({}, {"$set": {"steps": [step | {"e": f"o{at}"} for at in range(1200)]}})
         feed_one = normalise(check("old", 1, event_id="next", timestamp=NOW), NOW)
-        write.apply(site.db, AlarmEngine({}, 4).process(Batch([feed_one]), StoreContext(site.db)).write)
+        write.apply(site.db, AlarmEngine(AlarmOptions(), 4).process(Batch([feed_one]), StoreContext(site.db)).write)
         (found,) = alarms_of(site, "old")
         assert (found["state"], found["steps"][0]["type"], found["steps"][0]["value"]) == (1, "statecounter", 1101)
         assert site.db[alarm_steps.COLLECTION].count_documents({}) == 12

@@ -11,7 +11,7 @@ from typing import Any
 from scratch_host import Host
 from servers import HOST, SHORT_CHAIN, MongoDB, RabbitMQ, free_port
 
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines.registry import registry
 from canopsis.ops.wait import until
 from canopsis.store.client import opened
 from canopsis.store.settings import StoreSettings
@@ -93,7 +93,7 @@ def environment(host: Host) -> str:
 def purge(rabbitmq: RabbitMQ) -> None:
     """Empty the queues that engines of other tests have left."""
     connection = connect(rabbitmq.settings())
-    for name in REGISTRY:
+    for name in registry():
         for queue in (f"Engine_{name}", *(f"Engine_{name}.{number:02d}" for number in range(4))):
             if depth(connection, queue) is not None:
                 connection.channel().queue_purge(queue)

@@ -16,7 +16,7 @@ from canopsis.api.auth.authkey import digest
 from canopsis.api.auth.passwords import verify
 from canopsis.cli import config, engine, migrate, status, user
 from canopsis.cli.status import render
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines.registry import registry
 from canopsis.errors import InputError, SiteError, StoreError
 from canopsis.ops import explain, services
 from canopsis.ops.model import FILES
@@ -41,7 +41,7 @@ class TestConfig:
         assert config.main(["check"]) == 2
         err = capsys.readouterr().err
         assert "etc/amqp.conf [master] virtualhost: unknown key" in err
-        assert "a cycle: event_filter -> alarm -> event_filter" in err
+        assert "events go in a circle: event_filter -> alarm -> event_filter" in err
 
     def test_check_as_json(self, prefix: Prefix, capsys: pytest.CaptureFixture[str]) -> None:
         assert config.main(["check", "--json"]) == 0
@@ -54,7 +54,7 @@ class TestConfig:
         assert (problem["file"], problem["section"], problem["key"]) == ("etc/storage.conf", "retention", "events")
 
     def test_check_knows_every_engine_there_is(self, prefix: Prefix) -> None:
-        write(prefix, "amqp2engines.conf", "".join(f"[engine:{name}]\n" for name in REGISTRY))
+        write(prefix, "amqp2engines.conf", "".join(f"[engine:{name}]\n" for name in registry()))
         assert config.main(["check"]) == 0
 
     @pytest.mark.parametrize("argv", [["show"], ["show", "--json"]])
@@ -267,16 +267,16 @@ class TestEngine:
         assert prefix.path.is_dir()
         told: list[Any] = []
 
-        def run(settings: object, registry: object) -> int:
-            told.append((settings, registry))
+        def run(*given: object) -> int:
+            told.append(given)
             return 0
 
         monkeypatch.setattr(process, "main", run)
         assert engine.main(["run", "worker", "--instance", "2"]) == 0
-        settings, registry = told[0]
+        settings, engines, broken = told[0]
         assert (settings.process, settings.instance) == ("worker", 2)
         assert settings.chain.partitions == 4
-        assert registry is REGISTRY
+        assert (engines, broken) == (registry(), {})
 
     def test_a_process_that_no_engine_has(self, prefix: Prefix, capsys: pytest.CaptureFixture[str]) -> None:
         assert prefix.path.is_dir()

@@ -19,7 +19,7 @@ from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.normalise import decode, normalise
 from canopsis.core.steps import Segment
 from canopsis.engines import alarm as alarm_module
-from canopsis.engines.alarm import AlarmEngine
+from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Effects, Outgoing
 from canopsis.store.operations import Guarded, Insert, Operation
@@ -27,8 +27,8 @@ from canopsis.store.operations import Guarded, Insert, Operation
 PARTITIONS = 8
 
 
-def engine(**options: object) -> AlarmEngine:
-    return AlarmEngine(options, PARTITIONS)
+def engine(**options: Any) -> AlarmEngine:
+    return AlarmEngine(AlarmOptions(**options), PARTITIONS)
 
 
 def check(state: int, at: float, name: str = "", component: str = "web", **fields: Any) -> Event:
@@ -248,7 +248,7 @@ def test_beat_publishes_a_resolve_event_for_each_alarm_that_is_due() -> None:
 
 
 def test_delays_are_options() -> None:
-    database, alarms = Database(), engine(resolve_delay="5")
+    database, alarms = Database(), engine(resolve_delay=5)
     database.apply(alarms.process(Batch([check(2, 0), check(0, 1)]), database.context()))
     early = event("web", event_type="resolve", timestamp=NOW - 1000 + 5, event_id="early")
     late = event("web", event_type="resolve", timestamp=NOW - 1000 + 7, event_id="late")

@@ -33,7 +33,7 @@ from canopsis.core.change import alarm_id
 from canopsis.core.event import Event
 from canopsis.core.identity import Content, derived_id, stored_content
 from canopsis.core.normalise import normalise
-from canopsis.engines.alarm import AlarmEngine
+from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.engines.eventstore import EventStore
 from canopsis.runtime.contract import Batch, Effects
 from canopsis.store.operations import Guarded, Insert, Operation
@@ -252,7 +252,7 @@ class Worker(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """Another worker takes over."""
-        self.engine = AlarmEngine({"resolve_delay": 0.0, "cancel_resolve_delay": 0.0}, 8)
+        self.engine = AlarmEngine(AlarmOptions(resolve_delay=0.0, cancel_resolve_delay=0.0), 8)
 
     @rule(
         entity=ENTITIES,

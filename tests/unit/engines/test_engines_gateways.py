@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from canopsis.core.event_types.perf import Perf
 from canopsis.core.normalise import decode, normalise
+from canopsis.engines.chain import default_chain
 from canopsis.engines.collectdgw import EXPIRY_SECONDS, NO_VALUE, CollectdGateway
 from canopsis.engines.dead_letters import DeadLetters, reason_of
-from canopsis.engines.registry import REGISTRY
+from canopsis.engines.registry import registry
 from canopsis.errors import ConfigError
 from canopsis.runtime.contract import Batch, Effects, Message, encode
-from canopsis.runtime.settings import default_chain
 from canopsis.sources.rates import FIRST
 
 
@@ -125,23 +125,16 @@ def test_reason_of_the_broker(headers: dict[str, Any], said: str) -> None:
     assert said in reason_of(headers)
 
 
-def test_dead_letters_remember_nothing() -> None:
-    engine = DeadLetters()
-    engine.forget(None)
-    assert engine.beat(NOW, FakeContext()) == Effects()
-
-
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", sorted(registry()))
 def test_registry_makes_every_engine_by_its_name(name: str) -> None:
-    kind = REGISTRY[name]
-    engine = kind.make({}, 8)
+    engine = registry()[name].engine({}, 8)
     assert engine.name == name
     assert engine.process(Batch(), FakeContext()) == Effects()
 
 
 def test_registry_knows_every_engine_of_the_default_chain() -> None:
-    default_chain().check(REGISTRY)
-    assert {engine.name for engine in default_chain().engines} == set(REGISTRY)
+    default_chain().check(registry())
+    assert {engine.name for engine in default_chain().engines} == set(registry())
 
 
 UPS = b"PUTVAL h1/ups/ups_power N:3:4"
@@ -152,7 +145,7 @@ def test_e2_own_types_are_known_besides_the_bundled_ones(tmp_path: Path) -> None
     own.write_text("ups_power in:GAUGE:0:U, out:GAUGE:0:U\nload value:GAUGE:U:U # ours has one value\n")
     (letter,) = through(CollectdGateway(), UPS).dead
     assert letter.reason.endswith("collectd_types_db")
-    engine = REGISTRY["collectdgw"].make({"types_db": (str(own),)}, 8)
+    engine = registry()["collectdgw"].engine({"types_db": (str(own),)}, 8)
     assert isinstance(engine, CollectdGateway)
     events = through(engine, UPS, b"PUTVAL h1/users/users N:5", b"PUTVAL h1/load/load N:1").forward
     assert [[(m.metric, m.value) for m in event.perf_data_array] for event in events if isinstance(event, Perf)] == [

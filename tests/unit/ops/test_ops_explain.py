@@ -9,7 +9,7 @@ from ops_scratch import SECRETS
 
 from canopsis.errors import ConfigError
 from canopsis.ops import config, explain, ini
-from canopsis.ops.model import ENGINE_OPTIONS, FILES, Key
+from canopsis.ops.model import FILES, Key, engine_options
 from canopsis.ops.prefix import Prefix
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +42,7 @@ def test_a_sample_reads_without_a_problem_once_secrets_are_given(tmp_path: Path,
 def test_every_default_is_allowed(file: object) -> None:
     assert isinstance(file, type(FILES["amqp.conf"]))
     keys: list[Key] = [key for section in file.sections for key in section.keys]
-    keys += [key for options in ENGINE_OPTIONS.values() for key in options]
+    keys += [key for options in engine_options().values() for key in options]
     for key in keys:
         if key.default is not None:
             key.kind.read(key.default)

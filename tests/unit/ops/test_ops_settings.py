@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from ops_scratch import SECRETS, change, write
 
 from canopsis.api import settings as api_settings
-from canopsis.engines.alarm import CANCEL_RESOLVE_DELAY, RESOLVE_DELAY
+from canopsis.engines.alarm import AlarmOptions
+from canopsis.engines.chain import default_chain
 from canopsis.errors import ConfigError, SiteError
 from canopsis.ops import config, settings
 from canopsis.ops.model import AMQP, FILES, STORAGE
 from canopsis.ops.prefix import Prefix
-from canopsis.runtime.settings import EngineSettings, default_chain
+from canopsis.runtime.settings import EngineSettings
 from canopsis.store.settings import Retention, StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
@@ -83,11 +85,7 @@ def test_files_that_say_only_what_they_must_have_the_defaults_of_their_rooms(pre
     assert settings.retention(prefix) == Retention()
     (alarm,) = settings.chain(prefix).engines
     assert alarm == EngineSettings("alarm", options=alarm.options)
-    assert alarm.options == {
-        "resolve_delay": RESOLVE_DELAY,
-        "cancel_resolve_delay": CANCEL_RESOLVE_DELAY,
-        "soft_states": False,
-    }
+    assert alarm.options == structs.asdict(AlarmOptions())
 
 
 def test_the_chain(prefix: Prefix) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from canopsis.ops import daemon, probes
-from canopsis.ops.model import ENGINE, ENGINE_OPTIONS, FILES, File, keys_of, section_of
+from canopsis.ops.model import ENGINE, FILES, File, engine_options, keys_of, section_of
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.programs import ProgramFile
 
@@ -29,7 +29,9 @@ def possible(file: File, title: str) -> list[str]:
     """Return the sections that ``title`` may be; Jinja fills in the names of some."""
     pattern = re.sub(r"\{\{.*?\}\}", ".+", title)
     names = (
-        [f"{ENGINE}{name}" for name in ENGINE_OPTIONS] if title.startswith(ENGINE) else [s.name for s in file.sections]
+        [f"{ENGINE}{name}" for name in engine_options()]
+        if title.startswith(ENGINE)
+        else [s.name for s in file.sections]
     )
     return [name for name in names if re.fullmatch(pattern, name)]
 

@@ -13,7 +13,6 @@ from ansible.module_utils.canopsis_inventory import BROUGHT_MONGODB, PORTS, Inve
 from ansible.module_utils.canopsis_values import Option, is_address
 
 from canopsis.api.settings import PROVIDERS
-from canopsis.engines.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[3]
 TIERS = ("mongodb", "rabbitmq", "engines", "webserver", "collectd")
@@ -34,11 +33,13 @@ SPECS = {
                 "rabbitmq_nodename": {"type": "str"},
                 "rabbitmq_ha_mode": {"type": "str", "choices": ["quorum", "classic"]},
                 "engines_chain": {"type": "list"},
+                "engines_own": {"type": "list"},
             }
         }
     }
 }
 OPTIONS = options_of([SPECS])
+CHAIN = [{"name": "cleaner", "process": "cleaner", "next": ["alarm"]}, {"name": "alarm", "instances": 2}]
 LOCAL = ["localhost"]
 SMALL = ["n1", "n2", "n3"]
 LARGE = {
@@ -63,7 +64,7 @@ def inventory(
     """
     hosts = sorted({host for members in tiers.values() for host in members})
     variables = {host: {"mongodb_source": "system", **(every or {}), **(one or {}).get(host, {})} for host in hosts}
-    return Inventory({"canopsis": hosts, **tiers, **groups}, variables, OPTIONS, even=even)
+    return Inventory({"canopsis": hosts, **tiers, **groups}, variables, OPTIONS, even=even, chain=CHAIN)
 
 
 def all_on(hosts: list[str], **variables: Any) -> Inventory:
@@ -76,9 +77,6 @@ def without(*tiers: str, **variables: Any) -> Inventory:
     return inventory({tier: SMALL for tier in TIERS if tier not in tiers}, variables)
 
 
-CHAIN = [{"name": "cleaner", "process": "cleaner", "next": ["alarm"]}, {"name": "alarm", "instances": 2}]
-
-
 @pytest.mark.parametrize(
     "good",
     [
@@ -87,6 +85,7 @@ CHAIN = [{"name": "cleaner", "process": "cleaner", "next": ["alarm"]}, {"name": 
         all_on(["192.0.2.11", "198.51.100.12", "203.0.113.13"]),
         all_on(SMALL),
         inventory(LARGE),
+        all_on(SMALL, engines_chain=[*CHAIN, {"name": "ours", "process": "ours"}], engines_own=["ours"]),
         all_on(SMALL, webserver_debug="true", webserver_workers="3", mongodb_cache_gb=1, engines_chain=CHAIN),
         inventory(dict.fromkeys(TIERS, SMALL), rack1=["n1"], bookworm=SMALL),
         without("rabbitmq", canopsis_amqp_url="amqp://b1,b2/canopsis"),
@@ -198,8 +197,18 @@ BROKEN = [
         "its own",
     ),
     ("no such engine", all_on(SMALL, engines_chain=[{"name": "alarm", "next": ["alrm"]}]), "followed by alrm", "alarm"),
-    ("engine twice", all_on(SMALL, engines_chain=[{"name": "a"}, {"name": "a"}]), "a stands 2 times", "once"),
-    ("no instances", all_on(SMALL, engines_chain=[{"name": "a", "instances": 0}]), "instances of a: 0", "from 1"),
+    (
+        "engine twice",
+        all_on(SMALL, engines_chain=[{"name": "alarm"}, {"name": "alarm"}]),
+        "alarm stands 2 times",
+        "once",
+    ),
+    (
+        "no instances",
+        all_on(SMALL, engines_chain=[{"name": "alarm", "instances": 0}]),
+        "instances of alarm: 0",
+        "from 1",
+    ),
     (
         "cannot be computed",
         Inventory(
@@ -266,9 +275,8 @@ def test_the_ports_are_those_of_the_role() -> None:
     assert said == {name: port for ports in PORTS.values() for name, port in ports.items()}
 
 
-def test_engines_and_providers_are_those_there_are() -> None:
+def test_providers_are_those_there_are() -> None:
     options = options_of(yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
-    assert set(options["engines_chain"].names) == set(REGISTRY)
     assert options["webserver_providers"].choices == PROVIDERS
 
 

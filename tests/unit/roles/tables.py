@@ -1,6 +1,6 @@
-"""The variable table of a role's README, made from its specs and defaults.
+"""What roles hold that is made of something else: the variable tables of READMEs, the default chain of engines.
 
-``python tests/unit/roles/tables.py`` writes the tables anew.
+``python tests/unit/roles/tables.py`` writes them anew: a chain of the manifests, a table of specs and defaults.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from canopsis.engines.chain import default_chain
+from canopsis.runtime.settings import EngineSettings
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 BEGIN, END = "<!-- variables -->\n", "<!-- end of variables -->\n"
@@ -59,7 +62,20 @@ def with_table(role: str, text: str) -> str:
     return f"{before}{BEGIN}{table(role)}{END}{rest.split(END)[1]}"
 
 
+def with_chain(text: str) -> str:
+    """Return the defaults of the role ``engines`` with the chain that the engines' manifests make."""
+    entries = "".join(f"  - {{{_entry(engine)}}}\n" for engine in default_chain().engines)
+    return re.sub(r"(?<=^engines_chain:\n)(  .*\n)+", entries, text, flags=re.MULTILINE)
+
+
+def _entry(engine: EngineSettings) -> str:
+    process = "" if engine.process == EngineSettings("").process else f", process: {engine.process}"
+    return f"name: {engine.name}{process}" + (f", next: [{', '.join(engine.next)}]" if engine.next else "")
+
+
 if __name__ == "__main__":
+    CHAIN = ROLES / "engines/defaults/main.yml"
+    CHAIN.write_text(with_chain(CHAIN.read_text()))
     for each in names():
         readme = ROLES / each / "README.md"
         readme.write_text(with_table(each, readme.read_text()))

@@ -231,3 +231,8 @@ def test_the_site_begins_restarts_and_settles_each_cluster_in_this_order() -> No
     assert [verb for name, verb in used if name == "mongodb"] == ["begin", "restart", "settle"]
     assert [verb for name, verb in used if name == "rabbitmq"] == ["begin", "cluster", "restart", "settle"]
     assert used[-1][0] == "smoke"
+
+
+def test_the_default_chain_is_that_of_the_manifests() -> None:
+    text = (tables.ROLES / "engines/defaults/main.yml").read_text()
+    assert text == tables.with_chain(text), "run: python tests/unit/roles/tables.py"

@@ -13,11 +13,15 @@ from canopsis.core.event import Event
 from canopsis.core.event_types.check import Check
 from canopsis.errors import StoreError
 from canopsis.runtime import safe
-from canopsis.runtime.contract import Batch, Context, Effects, EngineKind, Input, Message, Outgoing, Registry
+from canopsis.runtime.contract import Batch, Context, Effects, Engine, Message, Outgoing
+from canopsis.runtime.manifest import Input, Manifest, Registry
 from canopsis.store.operations import Insert, Writes
 from canopsis.transport.consumer import Delivery
+from canopsis.transport.topology import COLLECTD, DEAD, EVENTS
 
 NOW = 1_700_000_000.0
+
+BINDINGS = {"cleaner_events": (EVENTS, "#"), "collectdgw": (COLLECTD, "collectd"), "dead_letters": (DEAD, "#")}
 
 Act = Callable[[Batch, Context], Effects]
 
@@ -29,7 +33,7 @@ def forward(batch: Batch, ctx: Context) -> Effects:  # noqa: ARG001 - as the con
 
 
 @dataclass
-class FakeEngine:
+class FakeEngine(Engine):
     """An engine that does what ``act`` says, and notes what it was asked."""
 
     name: str
@@ -176,10 +180,10 @@ def message(body: bytes, **fields: Any) -> Message:
 def registry_of(**inputs: Input) -> Registry:
     """Return a registry of fake engines by name."""
 
-    def kind(name: str, takes: Input) -> EngineKind:
-        return EngineKind(takes, lambda _options, _partitions: FakeEngine(name))
+    def manifest(name: str, takes: Input) -> Manifest:
+        return Manifest(name, lambda _options, _partitions: FakeEngine(name), takes, BINDINGS.get(name))
 
-    return {name: kind(name, takes) for name, takes in inputs.items()}
+    return {name: manifest(name, takes) for name, takes in inputs.items()}
 
 
 def monotonic() -> float:

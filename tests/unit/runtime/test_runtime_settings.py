@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from runtime_fakes import registry_of
 
+from canopsis.engines.chain import default_chain
 from canopsis.errors import ConfigError
-from canopsis.runtime.settings import ChainSettings, EngineSettings, ProcessSettings, default_chain
+from canopsis.runtime.settings import ChainSettings, EngineSettings, ProcessSettings
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
@@ -98,10 +99,16 @@ def test_circle_is_refused_with_its_way() -> None:
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (chain(engine("nobody")), r"\[engine:nobody\]: there is no such engine"),
-        (chain(engine("alarm", "perfdata")), r"\[engine:alarm\] next: perfdata has no section"),
-        (chain(engine("alarm"), engine("alarm")), "stands there twice"),
-        (chain(engine("alarm", instances=2), engine("context", instances=1)), "process worker differ in instances"),
+        (chain(engine("nobody")), r"\[engine:nobody\]: unknown engine nobody; needed: one of alarm, "),
+        (
+            chain(engine("alarm", "perfdata")),
+            r"\[engine:alarm\] next: alarm is followed by perfdata, which is not there",
+        ),
+        (chain(engine("alarm"), engine("alarm")), "alarm stands 2 times; needed: once"),
+        (
+            chain(engine("alarm", instances=2), engine("context", instances=1)),
+            r"\[engine:context\] instances: instances of process worker: 1 and 2",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(broken: ChainSettings, said: str) -> None:

@@ -19,7 +19,17 @@ from canopsis.transport import connection, topology
 from canopsis.transport.codec import pack
 from canopsis.transport.connection import broker_errors, connect_for_ever
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import ALERTS, DEAD, DOORS, Queue, queue_arguments, queue_name, site_topology
+from canopsis.transport.topology import (
+    ALERTS,
+    COLLECTD,
+    DEAD,
+    DOORS,
+    EVENTS,
+    Queue,
+    queue_arguments,
+    queue_name,
+    site_topology,
+)
 
 numbers = st.lists(st.integers(-(10**9), 10**9))
 
@@ -71,8 +81,11 @@ def test_queue_names(partition: int | None, name: str) -> None:
     assert queue_name("alarm", partition) == name
 
 
+RAW = {"cleaner_events": (EVENTS, "#"), "collectdgw": (COLLECTD, "collectd"), "dead_letters": (DEAD, "#")}
+
+
 def test_topology_of_a_site() -> None:
-    found = site_topology(["cleaner_events", "collectdgw", "dead_letters"], ["event_filter"], 2)
+    found = site_topology(RAW, ["event_filter"], 2)
     assert [queue.name for queue in found.queues] == [
         "Engine_cleaner_events",
         "Engine_collectdgw",
@@ -90,7 +103,7 @@ def test_topology_of_a_site() -> None:
 
 
 def test_raw_queue_of_a_later_engine_has_no_binding() -> None:
-    assert site_topology(["something"], [], 8).queues == (Queue("Engine_something"),)
+    assert site_topology({"something": None}, [], 8).queues == (Queue("Engine_something"),)
 
 
 PLAIN, PARTITION, LAST = Queue("q"), Queue("q.00", partition=True), Queue("d", binding=(DEAD, "#"))
@@ -110,7 +123,7 @@ def test_old_broker_gets_nothing_it_does_not_know() -> None:
 
 
 def test_queues_whose_order_counts_have_one_active_consumer() -> None:
-    site = site_topology(["cleaner_events", "collectdgw", "dead_letters"], ["event_filter"], 1)
+    site = site_topology(RAW, ["event_filter"], 1)
     for version in ((3, 7, 28), (3, 10, 8), (4, 0, 5)):
         one = [queue.name for queue in site.queues if queue_arguments(queue, version).get("x-single-active-consumer")]
         assert one == ["Engine_cleaner_events", "Engine_collectdgw", "Engine_event_filter.00"]

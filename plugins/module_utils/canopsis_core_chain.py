@@ -1,0 +1,1 @@
+../../canopsis/core/chain.py
