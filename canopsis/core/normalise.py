@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any, TypeVar
 
 import msgspec
@@ -181,12 +179,8 @@ def elements_of(found: object) -> list[dict[str, Any]]:
     return elements
 
 
-def decode_batch(body: bytes) -> list[Event]:
-    """Return the events of a message between engines: an array of normalised events. Raises InvalidEvent."""
-    return _decode(_TYPED, body)
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+def decode_typed(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+    """Return what ``body`` holds. Raises InvalidEvent that names the field."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -205,7 +199,3 @@ def _translated(error: msgspec.ValidationError, body: bytes) -> InvalidEvent:
     # Of a key of an untyped object msgspec tells nothing but ``[...]``.
     known = path.partition("[...]")[0].rstrip("`").lstrip(".")
     return InvalidEvent(known or "body", body, what)
-
-
-_STRUCTS: Any = reduce(or_, (each.struct for each in EVENT_TYPES.values()))
-_TYPED: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[_STRUCTS])

@@ -22,9 +22,14 @@ from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
 from canopsis.runtime.contract import Batch, Context, Effects, Engine, Outgoing, encode
 from canopsis.runtime.manifest import Manifest, Options, Place, about, seconds
+from canopsis.store import alarms
+from canopsis.store import events as events_log
 from canopsis.transport.topology import ALERTS, EVENTS
 
 _LONGEST_DELAY = 3.2e7
+
+MOST_DUE = 10_000
+"""Alarms that one beat wakes."""
 
 MOST_REMEMBERED = 1_000_000
 """Entities in memory; beyond that all are forgotten and read again."""
@@ -113,7 +118,7 @@ class AlarmEngine(Engine):
     def beat(self, now: float, ctx: Context) -> Effects:
         """Publish an event for each thing that is due to happen to an alarm by itself. Raises StoreError."""
         rules = self._rules
-        due = ctx.due_alarms(now - rules.resolve_delay, now - rules.cancel_resolve_delay)
+        due = ctx.ask(alarms.due_alarms, now - rules.resolve_delay, now - rules.cancel_resolve_delay, MOST_DUE)
         woken = [event for alarm in due for event in due_events(alarm, rules, now)]
         return Effects(publish=[Outgoing(EVENTS, routing_key(event), encode(event)) for event in woken])
 
@@ -137,7 +142,7 @@ class AlarmEngine(Engine):
         for entity in moving:
             memory[entity].see(None, now)
         unknown = {event.entity_id for event in events if type(event) is Check and not memory[event.entity_id].asked}
-        newest = ctx.newest_checks(sorted(unknown)) if unknown else {}
+        newest = ctx.ask(events_log.newest_checks, sorted(unknown), now) if unknown else {}
         for entity in unknown:
             memory[entity].see(newest.get(entity), now)
             memory[entity].asked = True
@@ -166,11 +171,11 @@ class AlarmEngine(Engine):
         unknown = {event.entity_id for event in events if event.entity_id not in memory}
         if not unknown:
             return
-        found = ctx.open_alarms(sorted(unknown))
+        found = ctx.ask(alarms.open_alarms, sorted(unknown))
         if len(memory) >= MOST_REMEMBERED:
             memory.clear()
             unknown = {event.entity_id for event in events}
-            found = ctx.open_alarms(sorted(unknown))
+            found = ctx.ask(alarms.open_alarms, sorted(unknown))
         for entity in unknown:
             alarm = found.get(entity)
             memory[entity] = _Known(alarm, None if alarm is None else alarm.last_event)

@@ -18,6 +18,9 @@ from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.identity import REUSED, Content, content_of, derived_id
 from canopsis.core.lifecycle import made_by
 from canopsis.runtime.contract import Context
+from canopsis.store import alarm_steps
+from canopsis.store import alarms as stored_alarms
+from canopsis.store import events as events_log
 
 
 class Past:
@@ -80,7 +83,7 @@ class Past:
             there = {step.e for step in alarm.steps}
             if ids - there:
                 # Those of its last write are together: none of them, and the search is over.
-                for step in ctx.older_steps(alarm.older, ids.union(alarm.written_by)):
+                for step in ctx.ask(alarm_steps.made_by, alarm.older, ids.union(alarm.written_by)):
                     found.setdefault((alarm.id, step.e), []).append(step)
         return found
 
@@ -91,14 +94,14 @@ class Past:
 
 def _log_of(events: Sequence[Event], ctx: Context) -> dict[str, Content]:
     """Return what counts of those of ``events`` that are in the event log, by id: their own, or one derived."""
-    log = ctx.stored_events({event.event_id for event in events})
+    log = ctx.ask(events_log.contents, {event.event_id for event in events})
     seen = dict(log)
     derived = set()
     for event in events:
         content = content_of(event)
         if seen.setdefault(event.event_id, content) != content:
             derived.add(derived_id(event.event_id, content))
-    return log | ctx.stored_events(derived) if derived else log
+    return log | ctx.ask(events_log.contents, derived) if derived else log
 
 
 def _ids(event: Event, log: Mapping[str, Content]) -> tuple[str, ...]:
@@ -131,8 +134,8 @@ def _ended(
         if event.entity_id in without or event.entity_id in resolved
         for one in _ids(event, log)
     }
-    found = ctx.alarms_of_ids(sorted(opening)) if opening else []
-    latest = ctx.latest_alarms(sorted(again)) if again else []
+    found = ctx.ask(stored_alarms.by_ids, sorted(opening)) if opening else []
+    latest = ctx.ask(stored_alarms.latest, sorted(again)) if again else []
     ended: dict[str, list[Alarm]] = {}
     for alarm in {alarm.id: alarm for alarm in (*latest, *found) if not alarm.open}.values():
         ended.setdefault(alarm.entity_id, []).append(alarm)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from canopsis.core.entity import partition_of
+from canopsis.core.envelope import Decision, Envelope, KnownEntity
 from canopsis.core.event import Event
+from canopsis.core.rules.draft import INFOS
 from canopsis.core.rules.event_filter import KIND, Verdict, judge
 from canopsis.runtime.contract import Batch, Context, Drop, Effects, Engine
 from canopsis.runtime.manifest import Manifest, Place
@@ -39,12 +41,26 @@ class EventFilter(Engine):
         elif left.entity_id != event.entity_id and self._partition(left) != self._partition(event):
             # Not ours to go on with: another worker may hold the alarm of its new entity.
             effects.move.append(left)
+            _tell(verdict, event, effects.envelope)
         else:
             effects.forward.append(left)
+            _tell(verdict, event, effects.envelope)
         _count(verdict, effects, now)
 
     def _partition(self, event: Event) -> int:
         return partition_of(event.entity_id, self._partitions)
+
+
+def _tell(verdict: Verdict, event: Event, envelope: Envelope) -> None:
+    """Note which rules did something, and what they say of the entity; not what its source says of itself."""
+    left = verdict.event
+    for did in verdict.trail:
+        envelope.note(left, Decision(KIND.name, did.type, did.rule, did.failure))
+    said, before = (each.extra.get(INFOS) for each in (left, event))
+    if isinstance(said, dict) and said != before:
+        known = before if isinstance(before, dict) else {}
+        new = {name: value for name, value in said.items() if name not in known or known[name] != value}
+        envelope.entities[left.entity_id] = KnownEntity(envelope.entity(left.entity_id).infos | new)
 
 
 def _count(verdict: Verdict, effects: Effects, now: float) -> None:

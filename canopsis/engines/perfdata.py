@@ -47,7 +47,7 @@ class Perfdata(Engine):
     def beat(self, now: float, ctx: Context) -> Effects:
         """Turn raw documents of hours that are over into hourly ones, a part at a time. Raises StoreError."""
         before = (now - QUIET_SECONDS) // HOUR * HOUR
-        found = ctx.compactable_metrics(before, COMPACTED_AT_ONCE, self._compacted)
+        found = ctx.ask(metrics.compactable, before, COMPACTED_AT_ONCE, self._compacted)
         self._compacted = found[-1]["_id"] if metrics.is_full(found, COMPACTED_AT_ONCE) else None
         dead = [_unreadable(document) for document in found if not metrics.is_compactable(document)]
         return Effects(write=metrics.compaction(found), dead=dead, more=self._compacted is not None)

@@ -7,18 +7,21 @@ tested without a broker or a database.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from canopsis.core.alarm import Alarm, Step
+from canopsis.core.envelope import Envelope
 from canopsis.core.event import Event
-from canopsis.core.identity import Content
 from canopsis.runtime.bysource import Counts, Kind
 from canopsis.store import rules
-from canopsis.store.operations import Document, Writes, no_writes
+from canopsis.store.client import Store
+from canopsis.store.operations import Writes, no_writes
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Raw(Protocol):
@@ -62,10 +65,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What ``process`` gets: decoded events, or raw messages for an engine whose input is raw."""
+    """What ``process`` gets: decoded events, or raw messages for an engine whose input is raw.
+
+    ``envelope`` is what earlier engines know of the events.
+    """
 
     events: Sequence[Event] = ()
     raw: Sequence[Raw] = ()
+    envelope: Envelope = field(default_factory=Envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,8 @@ class Effects:
 
     ``incoming`` is set by engines whose input is raw: how many elements the messages had. ``more``
     is for ``beat``: there is more to do, call again at once. ``counts`` are events by source and kind,
-    beside the balance: an event that is counted is forwarded, dropped or dead as any other.
+    beside the balance: an event that is counted is forwarded, dropped or dead as any other. ``envelope`` is
+    what is known besides of the events that go on: it is added to that of the batch.
     """
 
     forward: list[Event] = field(default_factory=list)
@@ -128,6 +136,7 @@ class Effects:
     incoming: int = 0
     more: bool = False
     counts: Counts = field(default_factory=dict)
+    envelope: Envelope = field(default_factory=Envelope)
 
     def count(self, source: str, kind: Kind) -> None:
         """Count one event of ``source`` (``bysource.source_of``)."""
@@ -144,50 +153,8 @@ class Context(Protocol):
         """Return an id that nobody else has, for what nothing stable can be derived of."""
         ...
 
-    def open_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
-        """Return the open alarm of each entity that has one, by entity id."""
-        ...
-
-    def latest_alarms(self, entity_ids: Sequence[str]) -> list[Alarm]:
-        """Return the last few alarms, open or resolved, of each entity, the newest first."""
-        ...
-
-    def alarms_of_ids(self, alarm_ids: Sequence[str]) -> list[Alarm]:
-        """Return those of these alarms that there are, open or resolved."""
-        ...
-
-    def older_steps(self, newest: str, event_ids: Collection[str]) -> list[Step]:
-        """Return the steps that these events made, of those in the segments of an alarm, from ``newest`` back.
-
-        The search ends with the first segment that has none.
-        """
-        ...
-
-    def stored_events(self, event_ids: Collection[str]) -> dict[str, Content]:
-        """Return what counts of those of these events that are in the event log, by id."""
-        ...
-
-    def newest_checks(self, entity_ids: Collection[str]) -> dict[str, float]:
-        """Return the time of the newest check in the event log of each entity, of those not after ``now``."""
-        ...
-
-    def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:
-        """Return open alarms whose ``updated`` is older: OK ones, and cancelled ones."""
-        ...
-
-    def known_entities(self, entity_ids: Sequence[str]) -> dict[str, Document]:
-        """Return the stored entities among ``entity_ids``, by id."""
-        ...
-
-    def rules(self, kinds: Collection[str], known: Mapping[str, int]) -> rules.Rules | None:
-        """Return the rules of ``kinds``; None where their versions are still those ``known``, by kind."""
-        ...
-
-    def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
-        """Return up to ``limit`` raw metric documents older than ``before``, by entity and time.
-
-        ``after`` is the ``_id`` of the last document of the call before.
-        """
+    def ask(self, read: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what ``read``, a function of ``canopsis.store``, says to ``args``. Raises StoreError."""
         ...
 
 

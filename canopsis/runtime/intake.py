@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from canopsis.core.envelope import Envelope, decode_batch
 from canopsis.core.event import Event
-from canopsis.core.normalise import decode_batch
 from canopsis.errors import InvalidEvent
 from canopsis.runtime.contract import Batch, Dead
 from canopsis.runtime.counters import Tally
@@ -122,9 +122,10 @@ class Intake:
 
     def _decode(self, engine: str, group: Sequence[Delivery], taken: Taken) -> Batch:
         events: list[Event] = []
+        envelope = Envelope()
         for delivery in group:
             try:
-                events += decode_batch(delivery.body)
+                events += decode_batch(delivery.body, envelope)
             except InvalidEvent as error:
                 taken.refused.append((engine, Dead.of(delivery, str(error), error.field)))
-        return Batch(events)
+        return Batch(events, envelope=envelope)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from canopsis.core.entity import partition_of
+from canopsis.core.envelope import Envelope
 from canopsis.core.event import Event
 from canopsis.errors import InputError
-from canopsis.runtime.contract import Dead, Message, Outgoing, encode
+from canopsis.runtime.contract import Dead, Message, Outgoing
 from canopsis.runtime.manifest import Input, Registry
 from canopsis.runtime.pipeline import Outcome, as_messages
 from canopsis.transport.codec import pack
@@ -48,14 +49,14 @@ class Outbox:
                 for message in as_messages(name, events):
                     yield Outgoing(DEFAULT_EXCHANGE, message.routing_key, message.body)
                 continue
-            for partition, bodies in enumerate(by_partition(events, self._partitions)):
+            for partition, bodies in enumerate(by_partition(events, outcome.envelope, self._partitions)):
                 for body in pack(bodies):
                     yield Outgoing(DEFAULT_EXCHANGE, queue_name(name, partition), body)
 
 
-def by_partition(events: Sequence[Event], partitions: int) -> list[list[bytes]]:
+def by_partition(events: Sequence[Event], envelope: Envelope, partitions: int) -> list[list[bytes]]:
     """Return the encoded events of each partition, in their order."""
     parts: list[list[bytes]] = [[] for _ in range(partitions)]
     for event in events:
-        parts[partition_of(event.entity_id, partitions)].append(encode(event))
+        parts[partition_of(event.entity_id, partitions)].append(envelope.seal(event))
     return parts

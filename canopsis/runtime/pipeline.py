@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from canopsis.core.envelope import Envelope
 from canopsis.core.event import Event
 from canopsis.errors import CanopsisError, StoreError, reason_of
 from canopsis.runtime import bysource
@@ -72,6 +74,7 @@ class Outcome:
     tallies: dict[str, Tally] = field(default_factory=dict)
     counts: bysource.Counts = field(default_factory=dict)
     rules: Counts = field(default_factory=dict)
+    envelope: Envelope = field(default_factory=Envelope)
 
 
 class Pipeline:
@@ -89,10 +92,13 @@ class Pipeline:
         """
         waiting = {name: Batch(list(batch.events), list(batch.raw)) for name, batch in batches.items()}
         outcome = Outcome()
+        for batch in batches.values():
+            outcome.envelope.add(batch.envelope)
         try:
             for stage in self.stages:
                 batch = waiting.pop(stage.name, None)
                 if batch is not None and (batch.events or batch.raw):
+                    batch = replace(batch, envelope=outcome.envelope)
                     effects = self._process(stage, batch, ctx, outcome)
                     self._hand_on(stage, effects, waiting, outcome)
         except StoreError:
@@ -131,6 +137,7 @@ class Pipeline:
         merge(outcome.rules, effects.rules)
         if effects.move:
             outcome.hops.setdefault(stage.name, []).extend(effects.move)
+        outcome.envelope.add(effects.envelope)
         if not effects.forward:
             return
         for name in stage.local:
@@ -168,38 +175,40 @@ def _without_poison(stage: Stage, batch: Batch, ctx: Context) -> Effects:
         return answer
     units: list[Unit] = [*batch.events, *batch.raw]
     dead: list[Dead] = []
+    trial = partial(_trial, stage, batch.envelope, ctx)
     while not isinstance(answer, Effects):
-        place = _first_poison(stage, units, ctx)
-        error = _trial(stage, units[: place + 1], ctx)
+        place = _first_poison(trial, units)
+        error = trial(units[: place + 1])
         reason = error if isinstance(error, Exception) else answer
         _LOG.error("%s failed on one event, now a dead letter: %s", stage.name, reason_of(reason), exc_info=reason)
         dead.append(_dead_unit(stage, units.pop(place), reason))
-        answer = _trial(stage, units, ctx)
+        answer = trial(units)
     answer.dead += dead
     answer.incoming += len(dead)
     return answer
 
 
-def _first_poison(stage: Stage, units: Sequence[Unit], ctx: Context) -> int:
+def _first_poison(trial: Callable[[Sequence[Unit]], Effects | Exception], units: Sequence[Unit]) -> int:
     """Return the place of the last unit of the shortest beginning of ``units`` that fails."""
     good, bad = 0, 1
-    while bad < len(units) and isinstance(_trial(stage, units[:bad], ctx), Effects):
+    while bad < len(units) and isinstance(trial(units[:bad]), Effects):
         good, bad = bad, min(2 * bad, len(units))
     while bad - good > 1:
         middle = (good + bad) // 2
-        if isinstance(_trial(stage, units[:middle], ctx), Effects):
+        if isinstance(trial(units[:middle]), Effects):
             good = middle
         else:
             bad = middle
     return bad - 1
 
 
-def _trial(stage: Stage, units: Sequence[Unit], ctx: Context) -> Effects | Exception:
+def _trial(stage: Stage, envelope: Envelope, ctx: Context, units: Sequence[Unit]) -> Effects | Exception:
     """Process ``units`` from a clean memory."""
     stage.engine.forget(None)
     if not units:
         return Effects()
-    return _attempt(stage, Batch(raw=units) if stage.input == "raw" else Batch(events=units), ctx)  # type: ignore[arg-type]
+    batch = Batch(raw=units) if stage.input == "raw" else Batch(events=units, envelope=envelope)  # type: ignore[arg-type]
+    return _attempt(stage, batch, ctx)
 
 
 def _attempt(stage: Stage, batch: Batch, ctx: Context) -> Effects | Exception:

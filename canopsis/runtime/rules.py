@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from canopsis.core.rules.kernel import Kind, RuleSet, make, tables_of
 from canopsis.core.rules.rule import Rule
 from canopsis.runtime.contract import Context
+from canopsis.store import rules
 from canopsis.store.rules import TABLES, Counts, RuleCount
 
 R = TypeVar("R", bound=Rule)
@@ -32,7 +33,7 @@ class LiveRules(Generic[R, A]):
     def current(self, ctx: Context) -> RuleSet[R, A]:
         """Return the rules that are in force. Raises StoreError."""
         if self._looked is None or not 0 <= ctx.now - self._looked < LOOK_SECONDS:
-            found = ctx.rules((self._kind.name, TABLES), self._versions)
+            found = ctx.ask(rules.changed, (self._kind.name, TABLES), self._versions)
             if found is not None:
                 self._rules = make(self._kind, found.of_kind[self._kind.name], tables_of(found.of_kind[TABLES]))
                 self._versions = dict(found.versions)

@@ -21,7 +21,7 @@ from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch, Context, Effects
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.sharing import Instance, Lease
-from canopsis.store import leases, metrics, write
+from canopsis.store import alarms, leases, metrics, write
 
 NOW = time.time()
 
@@ -149,13 +149,13 @@ class TestReads:
         engine, ctx = AlarmEngine(AlarmOptions(), 4), StoreContext(site.db)
         events = [normalise(check(name, 2, event_id=f"id-{name}"), NOW) for name in ("a", "b")]
         write.apply(site.db, engine.process(Batch(events), ctx).write)
-        found = ctx.open_alarms(["component:a", "component:b", "component:c"])
+        found = ctx.ask(alarms.open_alarms, ["component:a", "component:b", "component:c"])
         assert {entity: (alarm.state, alarm.rev) for entity, alarm in found.items()} == {
             "component:a": (2, 1),
             "component:b": (2, 1),
         }
         assert found["component:a"].written_by == ["id-a"]
-        assert [alarm.entity_id for alarm in ctx.latest_alarms(["component:a", "component:c"])] == ["component:a"]
+        assert [alarm.entity_id for alarm in ctx.ask(alarms.latest, ["component:a", "component:c"])] == ["component:a"]
 
     def test_a_new_engine_goes_on_where_the_old_one_stopped(self, site: Site) -> None:
         for turn, state in enumerate((2, 1, 3, 0)):
@@ -174,7 +174,7 @@ class TestReads:
         ]
         events[2].timestamp = NOW - 90
         write.apply(site.db, AlarmEngine(AlarmOptions(), 4).process(Batch(events), StoreContext(site.db)).write)
-        due = StoreContext(site.db).due_alarms(NOW - 60, NOW - 3600)
+        due = alarms.due_alarms(site.db, NOW - 60, NOW - 3600)
         assert [alarm.component for alarm in due] == ["over"]
         effects = AlarmEngine(AlarmOptions(resolve_delay=60), 4).beat(NOW, StoreContext(site.db))
         assert [json.loads(message.body)["component"] for message in effects.publish] == ["over"]

@@ -10,13 +10,14 @@ from core_samples import NOW, TYPES, finite, good, json_values, names, raw_check
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from canopsis.core.envelope import decode_batch
 from canopsis.core.event import Event, event_type, routing_key, to_document
 from canopsis.core.event_types.check import Check
 from canopsis.core.event_types.comment import Comment
 from canopsis.core.event_types.log import Log
 from canopsis.core.event_types.perf import Perf
 from canopsis.core.event_types.resolve import Resolve
-from canopsis.core.normalise import decode, decode_batch, normalise
+from canopsis.core.normalise import decode, normalise
 from canopsis.core.perfdata import PerfData
 from canopsis.errors import InvalidEvent
 

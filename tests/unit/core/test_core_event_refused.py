@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopsis.core.body import encode
+from canopsis.core.envelope import decode_batch
 from canopsis.core.event import Event, routing_key, to_document
 from canopsis.core.extra import MAX_EXTRA
-from canopsis.core.normalise import decode, decode_batch, normalise
+from canopsis.core.normalise import decode, normalise
 from canopsis.core.notes import LONGEST, MOST
 from canopsis.errors import InvalidEvent
 

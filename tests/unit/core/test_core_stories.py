@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from canopsis.core.alarm import Alarm
 from canopsis.core.alert import alert_body
 from canopsis.core.change import LifecycleRules
+from canopsis.core.envelope import decode_batch
 from canopsis.core.event import Event
 from canopsis.core.event_types.comment import Comment
-from canopsis.core.normalise import decode, decode_batch, normalise
+from canopsis.core.normalise import decode, normalise
 from canopsis.core.plugin import parse_output
 
 START = int(NOW) - 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,24 @@ from canopsis.core.normalise import normalise
 from canopsis.core.steps import Segment
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Message
+from canopsis.store import alarm_steps, alarms, entities, events, metrics, rules
 from canopsis.store.operations import Document
-from canopsis.store.rules import Rules
 
 NOW = 1_700_000_000.0
+
+ANSWERS: dict[Callable[..., Any], str] = {
+    alarms.open_alarms: "open_alarms",
+    alarms.latest: "latest_alarms",
+    alarms.by_ids: "alarms_of_ids",
+    alarms.due_alarms: "due_alarms",
+    alarm_steps.made_by: "older_steps",
+    events.contents: "stored_events",
+    events.newest_checks: "newest_checks",
+    entities.known: "known_entities",
+    rules.changed: "changed_rules",
+    metrics.compactable: "compactable_metrics",
+}
+"""What answers for each function of the store that engines ask."""
 
 
 @dataclass
@@ -41,6 +55,10 @@ class FakeContext:
     def new_id(self) -> str:
         self.reads.append(("new_id",))
         return f"new-{len(self.reads)}"
+
+    def ask(self, read: Callable[..., Any], *args: Any) -> Any:
+        """Answer for a function of the store."""
+        return getattr(self, ANSWERS[read])(*args)
 
     def open_alarms(self, entity_ids: Sequence[str]) -> dict[str, Alarm]:
         self._read("open_alarms", *entity_ids)
@@ -69,13 +87,13 @@ class FakeContext:
         self._read("stored_events", *sorted(event_ids))
         return {each.event_id: stored_content(to_document(each)) for each in self.log if each.event_id in event_ids}
 
-    def newest_checks(self, entity_ids: Collection[str]) -> dict[str, float]:
+    def newest_checks(self, entity_ids: Collection[str], _now: float) -> dict[str, float]:
         self._read("newest_checks", *sorted(entity_ids))
         checks = [each for each in self.log if isinstance(each, Check) and each.timestamp <= self.now]
         checks = sorted((each for each in checks if each.entity_id in entity_ids), key=lambda each: each.timestamp)
         return {each.entity_id: each.timestamp for each in checks}
 
-    def due_alarms(self, resolve_before: float, cancelled_before: float) -> list[Alarm]:
+    def due_alarms(self, resolve_before: float, cancelled_before: float, _limit: int) -> list[Alarm]:
         self._read("due_alarms", resolve_before, cancelled_before)
         return self.due
 
@@ -83,11 +101,11 @@ class FakeContext:
         self._read("known_entities", *sorted(entity_ids))
         return {entity: self.entities[entity] for entity in entity_ids if entity in self.entities}
 
-    def rules(self, kinds: Collection[str], known: Mapping[str, int]) -> Rules | None:
+    def changed_rules(self, kinds: Collection[str], known: Mapping[str, int]) -> rules.Rules | None:
         self._read("rules", *kinds)
         if known.get("event-filter") == self.version:
             return None
-        return Rules(dict.fromkeys(kinds, self.version), {"event-filter": self.filters, "table": self.tables})
+        return rules.Rules(dict.fromkeys(kinds, self.version), {"event-filter": self.filters, "table": self.tables})
 
     def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
         self._read("compactable_metrics", before, limit, after)

@@ -8,6 +8,7 @@ import pytest
 from engines_fakes import NOW, FakeContext, event
 
 from canopsis.core.entity import partition_of
+from canopsis.core.envelope import Envelope, KnownEntity
 from canopsis.engines import context
 from canopsis.engines.context import ContextEngine
 from canopsis.errors import StoreError
@@ -122,3 +123,28 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     engine.process(Batch([event("c0")]), ctx)
     assert len(ctx.reads) == 1
     assert engine.beat(NOW, ctx) == Effects()
+
+
+def test_what_is_known_of_an_entity_goes_on_with_its_events() -> None:
+    one = event("web")
+    stored = {one.entity_id: {"_id": one.entity_id, "infos": {"app%2Ename": "shop"}, "enabled": False, "impact": 7}}
+    engine, ctx = ContextEngine(PARTITIONS), FakeContext(entities=stored)
+    known = KnownEntity({"app.name": "shop"}, enabled=False, impact=7)
+    for _ in range(2):
+        assert engine.process(Batch([one, event("db")]), ctx).envelope.entities == {one.entity_id: known}
+    assert len(ctx.reads) == 1
+    ctx.entities = {}
+    engine.forget(frozenset(range(PARTITIONS)))
+    assert engine.process(Batch([one]), ctx).envelope.entities == {}
+
+
+def test_infos_that_rules_noted_are_stored_once_and_go_on() -> None:
+    one = event("web")
+    stored = {one.entity_id: {"_id": one.entity_id, "infos": {"site": "Lyon"}}}
+    engine, ctx = ContextEngine(PARTITIONS), FakeContext(entities=stored)
+    batch = Batch([one], envelope=Envelope({one.entity_id: KnownEntity({"app.name": "shop"})}))
+    first = engine.process(batch, ctx)
+    assert upserts(first)[one.entity_id]["$set"] == {"infos": {"site": "Lyon", "app%2Ename": "shop"}}
+    assert "$addToSet" in upserts(first)[one.entity_id]
+    assert first.envelope.entities == {one.entity_id: KnownEntity({"site": "Lyon", "app.name": "shop"})}
+    assert engine.process(batch, ctx).write == {}

@@ -10,6 +10,7 @@ import pytest
 from engines_fakes import NOW, FakeContext, event
 
 from canopsis.core.entity import partition_of
+from canopsis.core.envelope import Decision, Envelope
 from canopsis.engines import perfdata
 from canopsis.engines.eventstore import EventStore
 from canopsis.engines.perfdata import HOUR, Perfdata
@@ -150,3 +151,12 @@ def test_no_events_no_write() -> None:
     assert engine.process(Batch(), FakeContext()) == Effects()
     engine.forget(None)
     assert engine.beat(NOW, FakeContext()) == Effects()
+
+
+def test_what_was_decided_about_an_event_is_stored_with_it() -> None:
+    told, quiet = event(event_id="told"), event("db", event_id="quiet")
+    envelope = Envelope()
+    envelope.note(told, Decision("event_filter", "enriched", "by-site"))
+    stored = documents(EventStore().process(Batch([told, quiet], envelope=envelope), FakeContext()), "events")
+    trails = [document.get("trail") for document in stored]
+    assert trails == [[{"engine": "event_filter", "what": "enriched", "rule": "by-site"}], None]

@@ -15,10 +15,11 @@ from runtime_fakes import NOW, FakePublisher, as_stored, check, delivery, messag
 
 from canopsis import lines
 from canopsis.core.entity import partition_of
-from canopsis.core.normalise import decode, decode_batch, normalise
+from canopsis.core.envelope import Decision, Envelope, decode_batch
+from canopsis.core.normalise import decode, normalise
 from canopsis.errors import InputError
 from canopsis.runtime import bysource, intake, letters
-from canopsis.runtime.contract import Dead, Outgoing, encode
+from canopsis.runtime.contract import Batch, Dead, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.health import Health
 from canopsis.runtime.intake import BATCH_EVENTS, BATCH_MESSAGES, Intake, Pace
@@ -234,6 +235,14 @@ class TestIntake:
         assert [event.component for event in taken.batches["context"].events] == ["a", "b"]
         assert taken.batches["context"].raw == ()
 
+    def test_what_is_known_of_an_event_reaches_the_next_process(self) -> None:
+        known, publisher = Envelope(), FakePublisher()
+        known.note(check("a"), Decision("event_filter", "enriched"))
+        outcome = Outcome(hops={"context": [check("a"), check("b")]}, envelope=known)
+        Outbox(publisher, REGISTRY, 1).publish(outcome)  # type: ignore[arg-type]
+        taken = Intake(CHAIN, "worker", REGISTRY).take([delivery("Engine_context.00", publisher.sent[0][2])])
+        assert taken.batches["context"] == Batch([check("a"), check("b")], envelope=known)
+
     def test_messages_from_outside_stay_as_they_are(self) -> None:
         came = [delivery("Engine_cleaner_events", b"anything"), delivery("Engine_cleaner_events", b"else", 2)]
         taken = Intake(CHAIN, "cleaner", REGISTRY).take(came)
@@ -302,7 +311,7 @@ class TestOutbox:
         assert [key for _, key, _, _ in publisher.sent] == ["short"]
 
     def test_partitions_without_events_get_no_message(self) -> None:
-        parts = by_partition([check("a")], 8)
+        parts = by_partition([check("a")], Envelope(), 8)
         assert sorted(map(len, parts)) == [0] * 7 + [1]
 
 

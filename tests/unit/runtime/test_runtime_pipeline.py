@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_fakes import NOW, FakeContext, FakeEngine, check, forward, message
 
-from canopsis.core.normalise import decode_batch
+from canopsis.core.envelope import Decision, Envelope, KnownEntity, decode_batch
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Context, Dead, Drop, Effects, Outgoing
 from canopsis.runtime.pipeline import Outcome, Pipeline, Stage, stages_of
@@ -232,3 +232,32 @@ def test_stages_of_a_process_know_who_is_near_and_who_is_far() -> None:
         ("a", ("b",), ("far",), True),
         ("b", (), ("far",), False),
     ]
+
+
+def test_what_an_engine_knows_goes_on_to_the_next_and_to_other_processes() -> None:
+    def knows(batch: Batch, ctx: Context) -> Effects:
+        effects = forward(batch, ctx)
+        effects.envelope.entities["component:x"] = KnownEntity(category="network")
+        effects.envelope.note(batch.events[0], Decision("a", "seen"))
+        return effects
+
+    second = FakeEngine("b")
+    pipeline = Pipeline([Stage(FakeEngine("a", knows), "events", ("b",)), Stage(second, "events", (), ("c",))])
+    came = Envelope(trail={"id-x": (Decision("earlier", "seen"),)})
+    outcome = pipeline.run({"a": Batch([check("x")], envelope=came)}, CTX)
+    for known in (second.batches[0].envelope, outcome.envelope):
+        assert known.entity("component:x").category == "network"
+        assert [each.engine for each in known.trail["id-x"]] == ["earlier", "a"]
+
+
+def test_poison_is_found_with_what_is_known_at_hand() -> None:
+    def fails(batch: Batch, ctx: Context) -> Effects:
+        if any(batch.envelope.entity(event.entity_id).category for event in batch.events):
+            raise ZeroDivisionError
+        return forward(batch, ctx)
+
+    came = Envelope({"component:y": KnownEntity(category="network")})
+    batch = Batch([check(name) for name in "xyz"], envelope=came)
+    outcome = Pipeline([Stage(FakeEngine("a", fails), "events", (), ("c",))]).run({"a": batch}, CTX)
+    assert [event.component for event in outcome.hops["c"]] == ["x", "z"]
+    assert len(outcome.dead) == 1

@@ -26,7 +26,7 @@ from runtime_fakes import (
 )
 
 from canopsis.errors import Fenced, StoreError, TransportError
-from canopsis.runtime import context, process, runner
+from canopsis.runtime import process, runner
 from canopsis.runtime.bysource import source_of
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch, Context, Dead, Effects, encode
@@ -372,58 +372,13 @@ class FakeConsumer:
 
 
 class TestContext:
-    def test_nothing_to_ask_asks_nothing(self) -> None:
-        ctx = StoreContext(DB, NOW)
-        assert ctx.open_alarms([]) == {}
-        assert ctx.known_entities([]) == {}
-        assert ctx.now == NOW
-
     def test_new_ids_are_new(self) -> None:
         ctx = StoreContext(DB)
         assert ctx.new_id() != ctx.new_id()
         assert abs(ctx.now - time.time()) < 5
 
-    def test_reads_go_to_the_store(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[Any] = []
-        for module, name in (
-            ("alarms", "open_alarms"),
-            ("alarms", "latest"),
-            ("alarms", "by_ids"),
-            ("alarm_steps", "made_by"),
-            ("events", "contents"),
-            ("events", "newest_checks"),
-            ("alarms", "due_alarms"),
-            ("entities", "known"),
-            ("rules", "changed"),
-            ("metrics", "compactable"),
-        ):
-            monkeypatch.setattr(
-                getattr(context, module), name, lambda *args, name=name: asked.append((name, *args[1:]))
-            )
-        ctx = StoreContext(DB, NOW)
-        ctx.open_alarms(["a"])
-        ctx.latest_alarms(["a"])
-        ctx.alarms_of_ids(["x"])
-        ctx.older_steps("s", {"e1"})
-        ctx.stored_events({"e1"})
-        ctx.newest_checks(["a"])
-        ctx.due_alarms(1.0, 2.0)
-        ctx.known_entities(["b"])
-        ctx.rules(("event-filter",), {})
-        ctx.compactable_metrics(3.0, 4, {"e": "x"})
-        assert [name for name, *_ in asked] == [
-            "open_alarms",
-            "latest",
-            "by_ids",
-            "made_by",
-            "contents",
-            "newest_checks",
-            "due_alarms",
-            "known",
-            "changed",
-            "compactable",
-        ]
-        assert asked[-1][1:] == (3.0, 4, {"e": "x"})
+    def test_a_function_of_the_store_is_asked_of_the_database(self) -> None:
+        assert StoreContext(DB, NOW).ask(lambda db, *args, **more: (db, args, more), 1, two=2) == (DB, (1,), {"two": 2})
 
 
 class TestProcess:
