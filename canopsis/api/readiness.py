@@ -166,6 +166,7 @@ def instance_of(document: Mapping[str, object]) -> Instance:
         tuple(found.get("starts") or ()),
         str(found.get("error", "")),
         bool(found.get("ended")),
+        dict(found.get("beats") or {}),
     )
 
 

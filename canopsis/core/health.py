@@ -86,7 +86,8 @@ class Queue:
 @dataclass(frozen=True, slots=True)
 class Instance:
     """A running copy of a process that has not said goodbye. ``age`` is seconds since its last word, ``starts``
-    are seconds since each of its starts, ``error`` is what ended it the last time.
+    are seconds since each of its starts, ``error`` is what ended it the last time, ``beats`` is why those of its
+    engines' beats fail that do.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Instance:
     starts: tuple[float, ...] = ()
     error: str = ""
     ended: bool = False
+    beats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -262,6 +264,9 @@ def _of_instances(instances: Sequence[Instance]) -> Iterator[Problem]:
         elif each.alive and each.state != _RUNNING:
             severity: Severity = "starting" if each.young else bad
             yield Problem(severity, where, each.state, "" if severity == "starting" else log)
+        if each.alive:
+            for engine, why in each.beats.items():
+                yield Problem("degraded", where, f"the beat of {engine} fails: {why}", log)
 
 
 def _of_hosts(instances: Sequence[Instance]) -> Iterator[Problem]:

@@ -1,7 +1,9 @@
 """Beats: the periodic work of engines, one instance at a time, and the metrics of each instance.
 
 They run in a thread and on a connection of their own, so that long work (compaction) does not hold
-events up.
+events up. Each is isolated: one that fails stops no other, is logged once and seen in the status. Its lease
+is renewed before each write and each publish, and one that lost it does neither. What the broker does not take is
+sent again; what must outlive the process, a beat finds again in the store.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from canopsis.core.event import Event, routing_key
-from canopsis.errors import CanopsisError, InputError, StoreError, TransportError
+from canopsis.errors import CanopsisError, InputError, StoreError, TransportError, bounded, reason_of
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Effects, Engine, Outgoing, encode
 from canopsis.runtime.counters import Counters, Tally
@@ -34,19 +36,29 @@ _LOG = logging.getLogger(__name__)
 RULES_SECONDS = 2.0
 """How often what rules did is written."""
 
+RETRY_SECONDS = 2.0
+"""Before what the broker did not take is sent again."""
+
 FIRST_SECONDS = 2.0
 """Wait before the first beat: a new site has figures of itself soon."""
 
 
 @dataclass(slots=True)
 class Beating:
-    """One engine's beat. ``queues`` tells which of its queues this instance reads now."""
+    """One engine's beat. ``queues`` tells which of its queues this instance reads now.
+
+    An engine that has no beat (``beats`` False) tells its metrics all the same. ``unsent`` is what the broker
+    did not take yet.
+    """
 
     engine: Engine
     interval: float
     queues: Callable[[], Iterable[str]] = tuple
     due: float = 0.0
     last: Reading = field(default_factory=lambda: Reading(time.monotonic(), Tally()))
+    beats: bool = True
+    unsent: list[Outgoing] = field(default_factory=list)
+    retry: float = 0.0
 
 
 class Publishing:
@@ -113,6 +125,7 @@ class Beats:
         self._counters = counters
         self._beatings = beatings
         self._rules_due = 0.0
+        self._failures: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="beat", daemon=True)
 
@@ -140,48 +153,90 @@ class Beats:
         except StoreError as error:
             _LOG.warning("the beats' leases end by themselves: %s", error)
 
+    def failures(self) -> dict[str, str]:
+        """Return why the beat of each engine failed the last time, of those that did. Any thread may ask."""
+        return dict(self._failures)
+
     def turn(self, now: float) -> None:
         """Do what is due at ``now`` (seconds, monotonic). Nothing that fails stops another; its next turn comes."""
         if self._rules_due <= now:
             self._rules_due = now + RULES_SECONDS
             self._guard("the counts of rules", self.count_rules)
         due = [beating for beating in self._beatings if beating.due <= now]
+        late = [beating for beating in self._beatings if beating not in due and beating.unsent and beating.retry <= now]
         for beating in due:
             beating.due = now + beating.interval
         self._guard("the metrics", partial(self._tell, due, now))
+        for beating in late:
+            self._watch(beating, partial(self._send, beating, now))
         for beating in due:
-            self._guard(beating.engine.name, partial(self._take_and_beat, beating))
+            if beating.beats:
+                self._watch(beating, partial(self._beat, beating, now))
 
-    def _guard(self, name: str, work: Callable[[], None]) -> None:
+    def _watch(self, beating: Beating, work: Callable[[], None]) -> None:
+        """Do ``work``, and say it once when it begins to fail or to work again."""
+        name = beating.engine.name
+        why = self._guard(f"the beat of {name}", work)
+        if why:
+            if name not in self._failures:
+                _LOG.warning("the beat of %s fails: %s", name, why)
+            self._failures[name] = why
+        elif self._failures.pop(name, ""):
+            _LOG.warning("the beat of %s works again", name)
+
+    def _guard(self, name: str, work: Callable[[], None]) -> str:
+        """Do ``work``; return why it failed, nothing when it did not."""
         try:
             work()
         except TransportError as error:
-            _LOG.debug("the beat of %s: %s", name, error)
+            _LOG.debug("%s: %s", name, error)
             self._publishing.close()
+            return bounded(str(error))
         except CanopsisError as error:
-            _LOG.debug("the beat of %s: %s", name, error)
-        except Exception:  # noqa: BLE001 - a bug in one beat must not end all the others
-            _LOG.exception("the beat of %s failed; the next one comes", name)
+            _LOG.debug("%s: %s", name, error)
+            return bounded(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in one beat must not end all the others
+            _LOG.exception("%s failed; the next one comes", name)
+            return reason_of(error)
+        return ""
 
-    def _take_and_beat(self, beating: Beating) -> None:
+    def _holds(self, beating: Beating) -> bool:
+        """Take or renew the lease; without it nothing is written or sent any more: another instance beats."""
         name, holder = beating.engine.name, self._instance.id
         if leases.take_beat(self._db, name, holder, max(2 * beating.interval, 10.0)):
-            self._beat(beating.engine)
+            return True
+        if beating.unsent:
+            _LOG.warning("the beat of %s is another instance's now: %s messages go", name, len(beating.unsent))
+            beating.unsent.clear()
+        return False
 
-    def _beat(self, engine: Engine) -> None:
-        more = True
+    def _beat(self, beating: Beating, now: float) -> None:
+        more = self._send(beating, now)
         while more and not self._stop.is_set():
             ctx = StoreContext(self._db)
-            effects = engine.beat(ctx.now, ctx)
-            self._carry_out(engine.name, effects, ctx.now)
-            more = effects.more
+            effects = beating.engine.beat(ctx.now, ctx)
+            more = self._write(beating, effects, ctx.now) and self._send(beating, now) and effects.more
 
-    def _carry_out(self, name: str, effects: Effects, now: float) -> None:
-        dead = letters([(name, dead) for dead in effects.dead], now)
+    def _write(self, beating: Beating, effects: Effects, now: float) -> bool:
+        """Write what a beat wants; False when another instance beats by now."""
+        if not self._holds(beating):
+            return False
+        dead = letters([(beating.engine.name, dead) for dead in effects.dead], now)
         # What is deleted has its letter first.
         bad = apply_each(self._db, dead | effects.write)
         apply_each(self._db, letters(bad, now))
-        self._publishing.publish(effects.publish)
+        beating.unsent += effects.publish
+        return True
+
+    def _send(self, beating: Beating, now: float) -> bool:
+        """Send what the broker has not taken; False when another instance beats by now."""
+        if not self._holds(beating):
+            return False
+        if beating.unsent:
+            beating.retry = now + RETRY_SECONDS
+            self._publishing.publish(beating.unsent)
+            beating.unsent.clear()
+        return True
 
     def count_rules(self) -> None:
         """Write what rules did. Raises StoreError, and keeps it for the next time."""
@@ -208,7 +263,7 @@ class Beats:
 
     def _keep(self) -> None:
         while not self._stop.is_set():
-            self._guard("nobody", self._publishing.idle)
+            self._guard("the connection", self._publishing.idle)
             self.turn(time.monotonic())
             self._stop.wait(min(1.0, *(beating.interval for beating in self._beatings)))
         # Here, not at the end alone: a turn that the end did not wait for may take a lease after it.

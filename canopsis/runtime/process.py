@@ -121,6 +121,7 @@ class Process:
                 engine,
                 chain.engine(engine.name).beat_interval,
                 lambda engine=engine: intake.queues(engine.name, runner.partitions),  # type: ignore[misc]
+                beats=self._registry[engine.name].beats,
             )
             for engine, _ in self._engines.values()
         ]
@@ -134,6 +135,7 @@ class Process:
             "counters": self.counters.documents(),
             "sources": self.counters.sources.documents(),
             "state": self._health.state,
+            "beats": self._beats.failures(),
         }
 
 

@@ -149,6 +149,11 @@ class TestProcesses:
         other = cleaner(id="instance:old:h1:1", process="old", state="waiting for the database")
         assert one(instances=(CLEANER, WORKER, other))[:2] == ("down", "old:h1:1")
 
+    def test_a_beat_that_fails(self) -> None:
+        failing = worker(beats={"alarm": "timed out"})
+        assert one(instances=(CLEANER, failing)) == ("degraded", "worker:h1:1", "the beat of alarm fails: timed out")
+        assert "the beat" not in str(told(instances=(CLEANER, replace(failing, age=60.0))))
+
 
 class TestQueues:
     def test_a6_deleted(self) -> None:

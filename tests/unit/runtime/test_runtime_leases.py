@@ -12,7 +12,7 @@ from runtime_fakes import FakeEngine, FakePublishing, Servers
 from canopsis.core.normalise import decode, normalise
 from canopsis.errors import StoreError, TransportError
 from canopsis.runtime import sharing
-from canopsis.runtime.beat import RULES_SECONDS, Beating, Beats
+from canopsis.runtime.beat import RETRY_SECONDS, RULES_SECONDS, Beating, Beats
 from canopsis.runtime.contract import Context, Dead, Effects, Outgoing
 from canopsis.runtime.counters import Counters, Tally
 from canopsis.runtime.sharing import Instance, Lease
@@ -173,7 +173,7 @@ class TestBeats:
         values = {item["metric"]: item["value"] for item in event["perf_data_array"]}
         assert (values["cps_queue_depth"], values["cps_in"]) == (7, 10)
         assert engine.beaten == 1
-        assert leases.said == [("alarm", WHO.id, 120.0)]
+        assert set(leases.said) == {("alarm", WHO.id, 120.0)}
         assert servers.write.tries == 2, "what the beat wants, and what of it could not be written"
 
     def test_what_was_counted_of_a_source_is_told_once_and_again_when_it_changes(self) -> None:
@@ -277,6 +277,64 @@ class TestBeats:
         assert second.wait(20)
         made.end()
         assert "the beat of alarm failed" in caplog.text
+
+    def test_a_beat_that_fails_stops_no_other_and_is_told_until_it_works(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Broken(FakeEngine):
+            def beat(self, now: float, ctx: Context) -> Effects:
+                super().beat(now, ctx)
+                if self.beaten < 3:
+                    raise StoreError("the document is too large")
+                return Effects()
+
+        broken, other = Broken("alarm"), FakeEngine("context")
+        made, now = beats(FakePublishing(), broken, other), time.monotonic() + 100
+        for turn in range(2):
+            made.turn(now + 60 * turn)
+            assert made.failures() == {"alarm": "the document is too large"}
+        assert (broken.beaten, other.beaten) == (2, 2)
+        made.turn(now + 120)
+        assert made.failures() == {}
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert told == ["the beat of alarm fails: the document is too large", "the beat of alarm works again"]
+
+    def test_what_the_broker_did_not_take_is_sent_again_before_the_next_beat(self) -> None:
+        sent = Outgoing("canopsis.events", "k", b"{}")
+        engine = FakeEngine("alarm", beats=[Effects(write=dict(WRITES), publish=[sent])])
+        made, now = beats(FakePublishing(), engine), time.monotonic() + 100
+        away, back = FakePublishing(), FakePublishing()
+        away.publish = _refuse  # type: ignore[method-assign, assignment]
+        made._publishing = away  # type: ignore[assignment]
+        made.turn(now)
+        made.turn(now + RETRY_SECONDS)
+        made._publishing = back  # type: ignore[assignment]
+        made.turn(now + RETRY_SECONDS + 1)
+        assert back.published == [], "not yet"
+        made.turn(now + 2 * RETRY_SECONDS)
+        assert (back.published, engine.beaten, made.failures()) == ([sent], 1, {})
+
+    @pytest.mark.parametrize(("renewals", "done"), [(1, (0, 0)), (2, (1, 0)), (3, (1, 1))])
+    def test_a_beat_that_lost_its_lease_writes_and_sends_no_more(
+        self, servers: Servers, monkeypatch: pytest.MonkeyPatch, renewals: int, done: tuple[int, int]
+    ) -> None:
+        answers = iter([True] * renewals)
+        monkeypatch.setattr(sharing.leases, "take_beat", lambda *_who: next(answers, False))
+        sent = Outgoing("canopsis.events", "k", b"{}")
+        effects = Effects(write=dict(WRITES), publish=[sent], more=True)
+        engine, publishing = FakeEngine("alarm", beats=[effects, effects]), FakePublishing()
+        made, now = beats(publishing, engine), time.monotonic() + 100
+        made.turn(now)
+        made.turn(now + 2 * RETRY_SECONDS)
+        written = sum(1 for each in servers.write.applied if each)
+        assert (written, publishing.published.count(sent)) == done
+
+    def test_an_engine_without_a_beat_tells_its_metrics_and_takes_no_lease(self, leases: FakeLeases) -> None:
+        publishing, engine = FakePublishing(), FakeEngine("alarm")
+        made = beats(publishing, engine)
+        made._beatings[0].beats = False
+        made.turn(time.monotonic() + 100)
+        assert (len(publishing.published), engine.beaten, leases.said) == (1, 0, [])
 
     def test_a_lease_taken_later_than_the_end_is_given_back(
         self, leases: FakeLeases, monkeypatch: pytest.MonkeyPatch
