@@ -27,6 +27,14 @@ def due_events(alarm: Alarm, rules: LifecycleRules, now: float) -> Iterator[Even
             yield _event(struct, alarm, now)
 
 
+def woken(alarm: Alarm, rules: LifecycleRules, now: float) -> list[Event]:
+    """Return the events for an alarm whose ``wake_at`` has come, or may be wrong.
+
+    When nothing is due, since a delay is another one now, one that changes nothing but ``wake_at``.
+    """
+    return [*due_events(alarm, rules, now)] or [_event(_TIMED[0][0], alarm, now)]
+
+
 def _event(struct: type[Event], alarm: Alarm, now: float) -> Event:
     event = struct(
         connector=alarm.connector,

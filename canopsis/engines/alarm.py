@@ -16,7 +16,7 @@ from canopsis.core.entity import partition_of
 from canopsis.core.event import Action, Event, routing_key
 from canopsis.core.event_types.check import Check
 from canopsis.core.lifecycle import ACTING, apply, is_late, is_quiet, outcome_of
-from canopsis.core.timers import due_events
+from canopsis.core.timers import next_wake, woken
 from canopsis.engines.alarm_past import Past
 from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
@@ -37,7 +37,7 @@ MOST_REMEMBERED = 1_000_000
 _ENCODER = msgspec.json.Encoder()
 
 
-class AlarmOptions(Options):
+class AlarmOptions(Options, frozen=True):
     """How long alarms stay open, and what opens them."""
 
     resolve_delay: Annotated[
@@ -94,6 +94,8 @@ class AlarmEngine(Engine):
     def __init__(self, options: AlarmOptions, partitions: int) -> None:
         self._partitions = partitions
         self._memory: dict[str, _Known] = {}
+        self._checked = False
+        """Whether the beat has looked for alarms that were timed by other delays."""
         self._rules = LifecycleRules(**structs.asdict(options))
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
@@ -118,9 +120,14 @@ class AlarmEngine(Engine):
     def beat(self, now: float, ctx: Context) -> Effects:
         """Publish an event for each thing that is due to happen to an alarm by itself. Raises StoreError."""
         rules = self._rules
-        due = ctx.ask(alarms.due_alarms, now - rules.resolve_delay, now - rules.cancel_resolve_delay, MOST_DUE)
-        woken = [event for alarm in due for event in due_events(alarm, rules, now)]
-        return Effects(publish=[Outgoing(EVENTS, routing_key(event), encode(event)) for event in woken])
+        due = ctx.ask(alarms.due, now, MOST_DUE)
+        if not self._checked:
+            perhaps = ctx.ask(alarms.perhaps_mistimed, MOST_DUE)
+            seen = {alarm.id for alarm in due}
+            due += [each for each in perhaps if each.id not in seen and next_wake(each, rules) != each.wake_at]
+            self._checked = True
+        events = [event for alarm in due for event in woken(alarm, rules, now)]
+        return Effects(publish=[Outgoing(EVENTS, routing_key(event), encode(event)) for event in events])
 
     def forget(self, partitions: frozenset[int] | None) -> None:
         """Forget the alarms of ``partitions``."""
@@ -185,9 +192,13 @@ def _take(change: Change, before: Alarm | None, event: Event, work: _Work) -> Al
     """Have a change written and told; return the alarm to remember."""
     after = change.alarm
     if change.kind != "seen":
-        work.effects.publish.append(_alert(change, event))
+        if change.steps or change.fields != _WAKE_AT:
+            work.effects.publish.append(_alert(change, event))
         after = work.writing.add(before, change)
     return after if after.open else None
+
+
+_WAKE_AT = frozenset({"wake_at"})
 
 
 def _let_pass(event: Event, known: _Known, effects: Effects, now: float) -> Event:

@@ -19,7 +19,7 @@ NO_VALUE = "no-value"
 """What a drop names: there is a list of values, but no value to go on with."""
 
 
-class CollectdOptions(Options):
+class CollectdOptions(Options, frozen=True):
     """Which types of values are known."""
 
     types_db: Annotated[tuple[str, ...], paths("Own types.db files of collectd; `collectd_types_db` writes them.")] = ()

@@ -273,10 +273,11 @@ def keys_of_options(options: type[Options]) -> tuple[Key, ...]:
     """Return the options of an engine as keys of its section."""
     hints = get_type_hints(options, include_extras=True)
     fields = msgspec.structs.fields(options)
-    return tuple(_key_of(field.name, *get_args(hints[field.name])[:2], field.default) for field in fields)
+    return tuple(_key_of(field.name, hints[field.name], field.default) for field in fields)
 
 
-def _key_of(name: str, type_: Any, meta: msgspec.Meta, default: object) -> Key:  # noqa: ANN401 - any type
+def _key_of(name: str, annotated: object, default: object) -> Key:
+    type_, meta = get_args(annotated)
     kind = _kind_of(type_, meta)
     shown = kinds.seconds(float(str(default))) if kind.name == "time" else kinds.show(default)
     return Key(name, kind, shown, meta.description or "")

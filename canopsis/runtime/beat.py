@@ -173,7 +173,7 @@ class Beats:
             if beating.beats:
                 self._watch(beating, partial(self._beat, beating, now))
 
-    def _watch(self, beating: Beating, work: Callable[[], None]) -> None:
+    def _watch(self, beating: Beating, work: Callable[[], object]) -> None:
         """Do ``work``, and say it once when it begins to fail or to work again."""
         name = beating.engine.name
         why = self._guard(f"the beat of {name}", work)
@@ -184,7 +184,7 @@ class Beats:
         elif self._failures.pop(name, ""):
             _LOG.warning("the beat of %s works again", name)
 
-    def _guard(self, name: str, work: Callable[[], None]) -> str:
+    def _guard(self, name: str, work: Callable[[], object]) -> str:
         """Do ``work``; return why it failed, nothing when it did not."""
         try:
             work()

@@ -96,10 +96,9 @@ class Pipeline:
             outcome.envelope.add(batch.envelope)
         try:
             for stage in self.stages:
-                batch = waiting.pop(stage.name, None)
-                if batch is not None and (batch.events or batch.raw):
-                    batch = replace(batch, envelope=outcome.envelope)
-                    effects = self._process(stage, batch, ctx, outcome)
+                came = waiting.pop(stage.name, None)
+                if came is not None and (came.events or came.raw):
+                    effects = self._process(stage, replace(came, envelope=outcome.envelope), ctx, outcome)
                     self._hand_on(stage, effects, waiting, outcome)
         except StoreError:
             self.forget(None)

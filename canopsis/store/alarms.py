@@ -29,6 +29,7 @@ INDEXES = (
     IndexModel([("open", ASCENDING), ("last_event", DESCENDING)], name="by_last_event"),
     IndexModel([("open", ASCENDING), ("resolved", DESCENDING)], name="by_resolved"),
     IndexModel([("created", DESCENDING)], name="by_created"),
+    IndexModel([("wake_at", ASCENDING)], name="by_wake_at", partialFilterExpression={"wake_at": {"$gt": 0}}),
 )
 
 prepare(Alarm)
@@ -60,7 +61,6 @@ _ORDERS = {
 }
 """Default order, and the names with an index: of open alarms, resolved ones, all."""
 
-_CANCELLED = 4
 STATUSES = ", ".join(f"{number} {name}" for number, name in status.NAMES.items())
 
 
@@ -128,25 +128,47 @@ def latest(db: Store, entity_ids: Sequence[str], count: int = 5) -> list[Alarm]:
     return [msgspec.convert(document, Alarm) for document in found]
 
 
-def due_alarms(db: Store, resolve_before: float, cancelled_before: float, limit: int = 1000) -> list[Alarm]:
-    """Return open alarms to resolve: OK ones last updated before ``resolve_before``, cancelled ones likewise.
+def due(db: Store, now: float, limit: int = 1000) -> list[Alarm]:
+    """Return the alarms that are to be looked at again by ``now``, the earliest first. Raises StoreError.
 
     A document that is no alarm is left where it is, and named in the log: the others go on.
     """
-    due = [
-        {"open": True, "state": 0, "updated": {"$lt": resolve_before}},
-        {"open": True, "status": _CANCELLED, "updated": {"$lt": cancelled_before}},
-    ]
     with store_errors("reading alarms"):
-        found = list(db[COLLECTION].find({"$or": due}).limit(limit))
+        found = list(db[COLLECTION].find({"wake_at": {"$gt": 0, "$lte": now}}).sort("wake_at", ASCENDING).limit(limit))
     return [alarm for alarm in map(_readable, found) if alarm is not None]
+
+
+def perhaps_mistimed(db: Store, limit: int = 1000) -> list[Alarm]:
+    """Return open alarms that something happens to by itself: the delays by which they were timed may be others now.
+
+    Those too that an engine of the release before has changed since the migration: they are not timed at all. For
+    the start of an engine, since open alarms are gone through. Raises StoreError.
+    """
+    untimed: Document = {"wake_at": None, "$or": _TIMED}
+    with store_errors("reading alarms"):
+        found = list(db[COLLECTION].find({"open": True, "$or": [{"wake_at": {"$gt": 0}}, untimed]}).limit(limit))
+    return [alarm for alarm in map(_readable, found) if alarm is not None]
+
+
+def set_wake_at(db: Store) -> None:
+    """Have each open alarm looked at that was stored without ``wake_at`` and that something happens to by itself.
+
+    What is looked at too early is timed by the engine. Done again, it goes on where it ended. Raises StoreError.
+    """
+    with store_errors("timing alarms"):
+        old: Document = {"open": True, "wake_at": {"$exists": False}, "$or": _TIMED}
+        db[COLLECTION].update_many(old, [{"$set": {"wake_at": "$updated"}}])
+
+
+_TIMED: list[Document] = [{"state": 0}, {"cancel": {"$ne": None}}]
+"""What an alarm was resolved by before ``wake_at`` said so."""
 
 
 def _readable(document: Document) -> Alarm | None:
     try:
         return msgspec.convert(document, Alarm)
     except msgspec.ValidationError as error:
-        _LOG.error("the alarm %s is not resolved, for it cannot be read: %s", document.get("_id"), error)
+        _LOG.error("the alarm %s is left alone, for it cannot be read: %s", document.get("_id"), error)
         return None
 
 

@@ -16,7 +16,7 @@ from servers import MongoDB, RabbitMQ, eventually, patient
 
 from canopsis.engines.chain import default_chain
 from canopsis.engines.registry import registry
-from canopsis.runtime.contract import Registry
+from canopsis.runtime.manifest import Registry
 from canopsis.runtime.process import Process
 from canopsis.runtime.settings import ChainSettings, ProcessSettings
 from canopsis.store import client, leases, migrations

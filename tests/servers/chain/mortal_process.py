@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import msgspec
 
@@ -12,7 +13,6 @@ from canopsis.engines.cleaner_events import CleanerEvents
 from canopsis.engines.registry import registry
 from canopsis.runtime import process
 from canopsis.runtime.contract import Batch, Context, Effects
-from canopsis.runtime.manifest import Manifest
 from canopsis.runtime.settings import ProcessSettings
 
 
@@ -30,5 +30,5 @@ def make(_options: object, _partitions: int) -> Mortal:
 
 
 if __name__ == "__main__":
-    engines = {**registry(), "cleaner_events": Manifest("cleaner_events", make, input="raw")}
+    engines = {**registry(), "cleaner_events": replace(registry()["cleaner_events"], make=make)}
     sys.exit(process.main(msgspec.json.decode(sys.argv[1], type=ProcessSettings), engines))

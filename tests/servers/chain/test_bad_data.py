@@ -12,7 +12,7 @@ from servers import eventually
 from canopsis.engines.perfdata import Perfdata
 from canopsis.engines.registry import registry
 from canopsis.runtime.contract import Batch, Context, Effects
-from canopsis.runtime.manifest import Manifest, Registry
+from canopsis.runtime.manifest import Registry
 from canopsis.store import events, metrics
 from canopsis.store.operations import Insert
 
@@ -36,7 +36,7 @@ def make(_options: object, partitions: int) -> Clumsy:
     return Clumsy(partitions)
 
 
-CLUMSY: Registry = {**registry(), "perfdata": Manifest("perfdata", make)}
+CLUMSY: Registry = {**registry(), "perfdata": replace(registry()["perfdata"], make=make)}
 
 
 def start(site: Site) -> None:

@@ -11,7 +11,7 @@ from servers import eventually
 from test_chain import FILTER, GROUPINGS, Grouping
 
 from canopsis.core.entity import partition_of
-from canopsis.runtime.settings import default_chain
+from canopsis.engines.chain import default_chain
 from canopsis.store import rules
 from canopsis.store.rules import Change
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -90,7 +90,9 @@ class TestLeases:
 class Counting(AlarmEngine):
     """An engine that counts its beats, and publishes an event at each."""
 
-    def __init__(self, options: Mapping[str, object], partitions: int) -> None:
+    name = "alarm"
+
+    def __init__(self, options: AlarmOptions, partitions: int) -> None:
         super().__init__(options, partitions)
         self.beaten = 0
 
@@ -104,7 +106,7 @@ def two(site: Site) -> Iterator[list[tuple[Counting, Beats]]]:
     """Two instances with the same engine."""
     made = []
     for number in (1, 2):
-        engine = Counting({"resolve_delay": 0.0}, 4)
+        engine = Counting(AlarmOptions(resolve_delay=0.0), 4)
         who = Instance("worker", "host1", number)
         publishing = Publishing(site.broker.settings(), f"beat {number}")
         made.append((engine, Beats(site.db, publishing, who, Counters(("alarm",)), [Beating(engine, 0.2)])))
@@ -174,7 +176,7 @@ class TestReads:
         ]
         events[2].timestamp = NOW - 90
         write.apply(site.db, AlarmEngine(AlarmOptions(), 4).process(Batch(events), StoreContext(site.db)).write)
-        due = alarms.due_alarms(site.db, NOW - 60, NOW - 3600)
+        due = alarms.due(site.db, NOW)
         assert [alarm.component for alarm in due] == ["over"]
         effects = AlarmEngine(AlarmOptions(resolve_delay=60), 4).beat(NOW, StoreContext(site.db))
         assert [json.loads(message.body)["component"] for message in effects.publish] == ["over"]

@@ -158,6 +158,23 @@ def test_steps_run_once_in_order_on_an_old_database(db: Store, monkeypatch: pyte
     assert ran == [NEXT, NEXT + 1]
 
 
+def test_open_alarms_of_an_older_release_are_timed_and_a_step_cut_off_goes_on(db: Store) -> None:
+    migrations.ensure(db)
+    db.meta.update_one({"_id": "schema"}, {"$set": {"version": 2}})
+    old: dict[str, dict[str, object]] = {
+        "ok": {"state": 0},
+        "cancelled": {"state": 2, "cancel": {"t": 5.0}},
+        "burning": {"state": 2, "cancel": None},
+        "resolved": {"state": 0, "open": False},
+        "done": {"state": 0, "wake_at": 90.0},
+    }
+    for name, fields in old.items():
+        db.alarms.insert_one({"_id": name, "entity_id": name, "open": True, "updated": 7.0} | fields)
+    assert "step 3: open alarms say when they are to be looked at" in migrations.ensure(db)
+    found = {document["_id"]: document.get("wake_at") for document in db.alarms.find()}
+    assert found == {"ok": 7.0, "cancelled": 7.0, "burning": None, "resolved": None, "done": 90.0}
+
+
 def test_a_new_database_needs_no_steps(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     never = (NEXT, "no", lambda _db: pytest.fail("a new database has the new shape"))
     monkeypatch.setattr(migrations, "STEPS", (never,))

@@ -157,10 +157,35 @@ def test_open_alarms_of_entities(filled: Store) -> None:
 
 
 def test_due_alarms(filled: Store) -> None:
-    due = alarms.due_alarms(filled, resolve_before=1009.0, cancelled_before=1007.0)
-    assert sorted(alarm.id for alarm in due) == ["a000", "a004", "a006", "a008"]
-    assert len(alarms.due_alarms(filled, 1009.0, 1007.0, limit=2)) == 2
-    assert alarms.due_alarms(filled, 0.0, 0.0) == []
+    filled.alarms.update_many({"_id": {"$in": ["a004", "a006"]}}, {"$set": {"wake_at": 1009.0}})
+    filled.alarms.update_one({"_id": "a002"}, {"$set": {"wake_at": 1008.0}})
+    filled.alarms.update_one({"_id": "a008"}, {"$set": {"wake_at": 1010.0}})
+    assert [alarm.id for alarm in alarms.due(filled, 1009.0)] == ["a002", "a004", "a006"]
+    assert [alarm.id for alarm in alarms.due(filled, 1009.0, limit=1)] == ["a002"]
+    assert alarms.due(filled, 0.0) == []
+
+
+def test_what_is_due_is_found_by_its_time_alone(watched: tuple[Store, Any]) -> None:
+    store, commands = watched
+    store.alarms.insert_many([alarm(number, wake_at=1000.0 + number if number % 2 else None) for number in range(600)])
+    commands.sent.clear()
+    assert len(alarms.due(store, 1009.0)) == 5
+    (command,) = [command for command in commands.sent if command["command"] == "find"]
+    asked = {"find": command["find"]} | {k: command[k] for k in EXPLAINED if k in command}
+    plan = store.command("explain", asked, verbosity="executionStats")
+    assert "by_wake_at" in str(plan["queryPlanner"]["winningPlan"])
+    assert "SORT" not in set(stages(plan["queryPlanner"]))
+    assert (plan["executionStats"]["nReturned"], plan["executionStats"]["totalDocsExamined"]) == (5, 5)
+    assert plan["executionStats"]["totalKeysExamined"] <= 6
+
+
+def test_alarms_that_may_be_timed_wrong(filled: Store) -> None:
+    filled.alarms.delete_many({"_id": {"$nin": ["a000", "a002", "a004", "a006"]}})
+    filled.alarms.update_many({}, {"$set": {"open": True, "state": 2, "cancel": None}, "$unset": {"wake_at": ""}})
+    filled.alarms.update_one({"_id": "a000"}, {"$set": {"wake_at": 5.0}})
+    filled.alarms.update_one({"_id": "a002"}, {"$set": {"state": 0, "wake_at": None}})
+    filled.alarms.update_one({"_id": "a004"}, {"$set": {"cancel": {"author": "a", "message": "", "t": 1.0}}})
+    assert sorted(alarm.id for alarm in alarms.perhaps_mistimed(filled)) == ["a000", "a002", "a004"]
 
 
 def test_count_of_open_alarms(filled: Store) -> None:
@@ -490,7 +515,8 @@ INDEXED: dict[str, Call] = {
     "alarms of an entity": lambda db: alarms.listing(db, AlarmQuery(show="all", entity_id="component:h")),
     "alarms of a component": lambda db: alarms.listing(db, AlarmQuery(component="h", search="x")),
     "open alarms of entities": lambda db: alarms.open_alarms(db, ["component:h"]),
-    "due alarms": lambda db: alarms.due_alarms(db, 1.0, 1.0),
+    "due alarms": lambda db: alarms.due(db, 1.0),
+    "perhaps mistimed alarms": alarms.perhaps_mistimed,
     "count of open alarms": alarms.count_open,
     "events": lambda db: events.listing(db, EventQuery()),
     "events since": lambda db: events.listing(db, EventQuery(since=1.7e9, state=[2])),

@@ -23,7 +23,8 @@ ANSWERS: dict[Callable[..., Any], str] = {
     alarms.open_alarms: "open_alarms",
     alarms.latest: "latest_alarms",
     alarms.by_ids: "alarms_of_ids",
-    alarms.due_alarms: "due_alarms",
+    alarms.due: "due_alarms",
+    alarms.perhaps_mistimed: "mistimed_alarms",
     alarm_steps.made_by: "older_steps",
     events.contents: "stored_events",
     events.newest_checks: "newest_checks",
@@ -93,9 +94,13 @@ class FakeContext:
         checks = sorted((each for each in checks if each.entity_id in entity_ids), key=lambda each: each.timestamp)
         return {each.entity_id: each.timestamp for each in checks}
 
-    def due_alarms(self, resolve_before: float, cancelled_before: float, _limit: int) -> list[Alarm]:
-        self._read("due_alarms", resolve_before, cancelled_before)
-        return self.due
+    def due_alarms(self, now: float, _limit: int) -> list[Alarm]:
+        self._read("due_alarms", now)
+        return list(self.due)
+
+    def mistimed_alarms(self, _limit: int) -> list[Alarm]:
+        self._read("mistimed_alarms")
+        return list(self.alarms.values())
 
     def known_entities(self, entity_ids: Sequence[str]) -> dict[str, Document]:
         self._read("known_entities", *sorted(entity_ids))

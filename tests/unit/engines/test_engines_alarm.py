@@ -10,6 +10,7 @@ import pytest
 from engines_fakes import NOW, FakeContext, event
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from canopsis.core.alarm import Alarm
 from canopsis.core.change import alarm_id
@@ -235,7 +236,7 @@ def test_beat_publishes_a_resolve_event_for_each_alarm_that_is_due() -> None:
     database.apply(engine().process(Batch([check(2, 0), disk, check(0, 1), cured]), database.context()))
     ctx = FakeContext(due=list(database.context().alarms.values()))
     effects = engine(resolve_delay=30, cancel_resolve_delay=90).beat(NOW, ctx)
-    assert ctx.reads == [("due_alarms", NOW - 30, NOW - 90)]
+    assert ctx.reads == [("due_alarms", NOW), ("mistimed_alarms",)]
     assert effects.more is False
     events = [normalise(decode(message.body)[0], NOW) for message in effects.publish]
     assert all(isinstance(resolve, Resolve) for resolve in events)
@@ -245,6 +246,26 @@ def test_beat_publishes_a_resolve_event_for_each_alarm_that_is_due() -> None:
         "nagios.central.resolve.resource.web.disk",
     }
     assert all(isinstance(message, Outgoing) and message.exchange == "canopsis.events" for message in effects.publish)
+
+
+def test_a_beat_times_alarms_anew_once_after_a_start() -> None:
+    """Delays are others now, or an engine of the release before has changed an alarm and not timed it."""
+    database = Database()
+    events = [check(state, state == 0, component=name) for name in ("web", "db", "disk") for state in (2, 0)]
+    database.apply(engine(resolve_delay=5000).process(Batch(events), database.context()))
+    known = database.context().alarms
+    right = structs.replace(known["component:web"], wake_at=known["component:web"].updated + 9000)
+    untimed = structs.replace(known["component:db"], wake_at=None)
+    ctx = FakeContext(alarms={each.entity_id: each for each in (right, untimed, known["component:disk"])})
+    worker = engine(resolve_delay=9000)
+    woken = [normalise(decode(message.body)[0], NOW) for message in worker.beat(NOW, ctx).publish]
+    assert {each.component for each in woken} == {"db", "disk"}
+    assert worker.beat(NOW, ctx).publish == []
+    effects = worker.process(Batch([each for each in woken if each.component == "disk"]), ctx)
+    (update,) = writes(effects)
+    assert isinstance(update, Guarded)
+    assert update.change["$set"]["wake_at"] == right.wake_at
+    assert effects.publish == [], "nothing that anybody wants to hear of"
 
 
 def test_delays_are_options() -> None:
