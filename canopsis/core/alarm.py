@@ -25,11 +25,17 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Who acknowledged or cancelled, when and why."""
+    """Who did something to an alarm, when and why."""
 
     author: str
     message: str
     t: float
+
+
+class Snoozed(Mark, frozen=True):
+    """Who put an alarm off, and until when."""
+
+    until: float
 
 
 class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,6 +85,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     wake_at: float | None = None
     ack: Mark | None = None
     cancel: Mark | None = None
+    snooze: Snoozed | None = None
     last_comment: Mark | None = None
     tags: list[str] = msgspec.field(default_factory=list)
     steps: list[Step] = msgspec.field(default_factory=list)

@@ -59,7 +59,7 @@ def display_name(alarm_id: str) -> str:
 
 def is_ahead(alarm: Alarm, now: float) -> bool:
     """Tell whether a clock that was ahead left a time from which a delay would be counted."""
-    return alarm.updated > now or (alarm.cancel is not None and alarm.cancel.t > now)
+    return alarm.updated > now or any(mark is not None and mark.t > now for mark in (alarm.cancel, alarm.snooze))
 
 
 class Draft:
@@ -87,7 +87,10 @@ class Draft:
         alarm, t = self.alarm, self.t
         if is_ahead(alarm, self.now):
             cancel = alarm.cancel and Mark(alarm.cancel.author, alarm.cancel.message, min(alarm.cancel.t, t))
-            self.set(created=min(alarm.created, t), updated=min(alarm.updated, t), cancel=cancel)
+            snooze = alarm.snooze
+            if snooze is not None and snooze.t > t:
+                snooze = structs.replace(snooze, t=t, until=t + snooze.until - snooze.t)
+            self.set(created=min(alarm.created, t), updated=min(alarm.updated, t), cancel=cancel, snooze=snooze)
 
     def step(self, kind: str, author: str, value: int) -> None:
         """Add a step in which somebody says something."""

@@ -26,6 +26,9 @@ MAX_LONG_OUTPUT = 65536
 
 MAX_TAGS = 256
 
+MAX_DURATION = 366 * 86_400
+"""Seconds."""
+
 EARLIEST = 946684800
 """2000-01-01, UTC."""
 
@@ -156,6 +159,16 @@ def computed_check(field: str) -> FieldCheck:
         return ""
 
     return check
+
+
+def duration(value: object, _notes: Notes) -> float:
+    """Return a duration in seconds."""
+    seconds = value
+    if type(value) is str and _SECONDS.fullmatch(value.strip()):
+        seconds = float(value)
+    if (type(seconds) is int or type(seconds) is float) and 0 < seconds <= MAX_DURATION:
+        return float(seconds)
+    raise InvalidEvent("duration", value, f"seconds, more than 0 and at most {MAX_DURATION} (a year)")
 
 
 def source_type(value: object, notes: Notes) -> str | None:

@@ -44,6 +44,7 @@ def test_the_alert_of_a_new_alarm() -> None:
         "resolved": None,
         "ack": None,
         "cancel": None,
+        "snooze": None,
         "last_comment": None,
         "tags": ["fan"],
         "steps": [
