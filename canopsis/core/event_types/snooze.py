@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canopsis.core import fields
-from canopsis.core.alarm import Alarm, Snoozed
+from canopsis.core.alarm import SYSTEM, Alarm, Snoozed
 from canopsis.core.change import Change, Draft, LifecycleRules, speaker
 from canopsis.core.event import Action
 from canopsis.core.event_types.declaration import EventType, Field
@@ -17,6 +17,10 @@ class Snooze(Action, tag="snooze"):
     duration: float = DURATION
 
 
+class Unsnooze(Action, tag="unsnooze"):
+    """The alarm is back: its time is over, or an operator wants it back."""
+
+
 def _snooze(event: Snooze, alarm: Alarm, _rules: LifecycleRules, now: float) -> Change | None:
     if alarm.snooze is not None:
         return None
@@ -27,8 +31,25 @@ def _snooze(event: Snooze, alarm: Alarm, _rules: LifecycleRules, now: float) -> 
     return draft.change()
 
 
+def _unsnooze(event: Unsnooze, alarm: Alarm, _rules: LifecycleRules, now: float) -> Change | None:
+    if alarm.snooze is None or (event.author == SYSTEM and min(event.timestamp, now) < alarm.snooze.until):
+        return None
+    draft = Draft(event, alarm, now)
+    draft.set(snooze=None)
+    draft.step("unsnooze", speaker(event), alarm.state)
+    return draft.change()
+
+
+def _unsnooze_due(alarm: Alarm, _rules: LifecycleRules) -> float | None:
+    return alarm.snooze.until if alarm.snooze else None
+
+
 def _snoozed(alarm: Alarm) -> str:
     return f"{alarm.snooze.author} snoozed it already" if alarm.snooze else ""
+
+
+def _not_snoozed(alarm: Alarm) -> str:
+    return "" if alarm.snooze else "it is not snoozed"
 
 
 _DURATION = Field(
@@ -40,4 +61,5 @@ _DURATION = Field(
 
 DECLARED = (
     EventType(Snooze, "Put an alarm off for a while.", {"duration": _DURATION}, act=_snooze, objection=_snoozed),
+    EventType(Unsnooze, "Bring a snoozed alarm back.", act=_unsnooze, objection=_not_snoozed, due=_unsnooze_due),
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from core_samples import NOW, act, alarm_after, apply, check, good, steps_of
+from core_samples import NOW, RULES, act, alarm_after, apply, check, good, steps_of
+from msgspec.structs import replace
 
 from canopsis.core.alarm import Snoozed
 from canopsis.core.event import Event
 from canopsis.core.event_types.comment import Comment
-from canopsis.core.event_types.snooze import Snooze
+from canopsis.core.event_types.snooze import Snooze, Unsnooze
 from canopsis.core.lifecycle import outcome_of
+from canopsis.core.timers import due_events
 from canopsis.errors import InvalidEvent
 
 ALARM = alarm_after(check(2, 0, "e1"))
@@ -61,3 +63,28 @@ def test_what_operators_say_puts_no_time_right() -> None:
     alarm = alarm_after(act(Snooze, 5, "s1"), act(Comment, 6, "c1", output="x"), alarm=ALARM)
     assert alarm.snooze is not None
     assert alarm.snooze.t == NOW + 5
+
+
+def test_case_23_when_its_time_is_over_the_alarm_comes_back() -> None:
+    alarm = alarm_after(act(Snooze, 0, "s1", duration=3.0), alarm=ALARM)
+    assert alarm.wake_at == NOW + 3
+    assert list(due_events(alarm, RULES, NOW + 2.9)) == []
+    (event,) = due_events(alarm, RULES, NOW + 3)
+    back = alarm_after(replace(event, event_id="u1"), alarm=alarm)
+    assert (back.snooze, back.wake_at) == (None, None)
+    assert steps_of(back)[-1] == ("unsnooze", 2)
+    assert back.steps[-1].author == "canopsis"
+
+
+def test_an_operator_brings_it_back_before() -> None:
+    alarm = alarm_after(act(Snooze, 0, "s1"), act(Unsnooze, 10, "u1"), alarm=ALARM)
+    assert alarm.snooze is None
+    assert apply(act(Unsnooze, 11, "u2"), alarm) is None
+    assert outcome_of(act(Unsnooze, 11, "u2"), alarm, None) == "it is not snoozed"
+
+
+def test_the_end_of_one_snooze_does_not_end_the_next() -> None:
+    alarm = alarm_after(act(Snooze, 0, "s1", duration=3.0), alarm=ALARM)
+    (over,) = due_events(alarm, RULES, NOW + 3)
+    again = alarm_after(act(Unsnooze, 4, "u1"), act(Snooze, 5, "s2"), alarm=alarm)
+    assert apply(replace(over, event_id="u2"), again) is None
