@@ -57,6 +57,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     database: one open alarm an entity. ``rev`` guards each write; who writes raises it, and notes
     in ``written_by`` the ids of all events on the entity that it had in hand, without effect too.
     ``steps`` are the newest ones; ``older`` is the id of the segment before them, empty for none.
+    ``state_lock`` is who set the state: checks do not move it until one is OK.
     ``wake_at`` is when the next thing happens to it by itself: who looks for what is due finds it by that.
     ``events_count`` is how many checks were counted when it last changed: not one of those that were lost or repeated
     in a crash.
@@ -86,6 +87,7 @@ class Alarm(msgspec.Struct, kw_only=True):
     ack: Mark | None = None
     cancel: Mark | None = None
     snooze: Snoozed | None = None
+    state_lock: Mark | None = None
     last_comment: Mark | None = None
     tags: list[str] = msgspec.field(default_factory=list)
     steps: list[Step] = msgspec.field(default_factory=list)

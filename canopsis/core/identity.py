@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from canopsis.core.event import Event, event_type
-from canopsis.core.event_types.check import Check
 
 Content = tuple[object, ...]
 """What counts of an event: not its time, for a source that sends again may stamp anew."""
@@ -33,7 +32,7 @@ _ENCODER = msgspec.json.Encoder()
 
 def content_of(event: Event) -> Content:
     """Return what counts of ``event``."""
-    state, state_type = (event.state, event.state_type) if type(event) is Check else (None, None)
+    state, state_type = getattr(event, "state", None), getattr(event, "state_type", None)
     kind = event_type(event)
     return (kind, event.entity_id, state, state_type, event.output, event.long_output, event.author)
 

@@ -25,7 +25,14 @@ class Check(Event, tag="check"):
 
 def is_same(event: Check, alarm: Alarm) -> bool:
     """Tell whether a check says what the alarm says already."""
-    return event.state == alarm.state and event.output == alarm.output and event.long_output == alarm.long_output
+    return (
+        _state(event, alarm) == alarm.state and event.output == alarm.output and event.long_output == alarm.long_output
+    )
+
+
+def _state(event: Check, alarm: Alarm) -> int:
+    """Return the state that an alarm gets by a check: the one that an operator set until a check is OK."""
+    return alarm.state if event.state and alarm.state_lock is not None else event.state
 
 
 def opened(event: Check, now: float) -> Change:
@@ -72,8 +79,10 @@ def _check(event: Check, alarm: Alarm, _rules: LifecycleRules, now: float) -> Ch
     draft = Draft(event, alarm, now)
     draft.set(output=event.output, long_output=event.long_output, last_event=at, events_count=alarm.events_count + 1)
     draft.put_right()
-    draft.move("state", event.state)
-    draft.move("status", status_of(event.state, alarm.cancel is not None))
+    state = _state(event, alarm)
+    draft.set(state_lock=alarm.state_lock if event.state else None)
+    draft.move("state", state)
+    draft.move("status", status_of(state, alarm.cancel is not None))
     return draft.change()
 
 
@@ -85,17 +94,23 @@ def _seen(at: float, alarm: Alarm) -> Change:
 _SEEN = frozenset({"last_event", "events_count"})
 
 
-_STATE = {"enum": [0, 1, 2, 3], "description": "0 OK, 1 warning, 2 critical, 3 unknown. A check has one."}
-_STATE_TYPE = {"enum": [0, 1], "default": 1, "description": "0 soft, 1 hard."}
+STATE = Field(
+    fields.state,
+    {
+        "enum": [0, 1, 2, 3],
+        "description": "0 OK, 1 warning, 2 critical, 3 unknown. Of a check or a changestate.",
+    },
+    "0 OK, 1 warning, 2 critical, 3 unknown",
+)
+_STATE_TYPE = Field(
+    fields.state_type, {"enum": [0, 1], "default": 1, "description": "0 soft, 1 hard."}, "0 soft, 1 hard"
+)
 
 DECLARED = (
     EventType(
         Check,
         "The state of an entity.",
-        {
-            "state": Field(fields.state, _STATE, "0 OK, 1 warning, 2 critical, 3 unknown"),
-            "state_type": Field(fields.state_type, _STATE_TYPE, "0 soft, 1 hard"),
-        },
+        {"state": STATE, "state_type": _STATE_TYPE},
         required=("state",),
         act=_check,
     ),

@@ -45,6 +45,7 @@ def test_the_alert_of_a_new_alarm() -> None:
         "ack": None,
         "cancel": None,
         "snooze": None,
+        "state_lock": None,
         "last_comment": None,
         "tags": ["fan"],
         "steps": [
