@@ -89,6 +89,8 @@ class Alarm(msgspec.Struct, kw_only=True):
     snooze: Snoozed | None = None
     state_lock: Mark | None = None
     last_comment: Mark | None = None
+    ticket: Ticket | None = None
+    tickets: list[Ticket] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
     steps: list[Step] = msgspec.field(default_factory=list)
     older: str = ""

@@ -92,9 +92,10 @@ class Draft:
                 snooze = structs.replace(snooze, t=t, until=t + snooze.until - snooze.t)
             self.set(created=min(alarm.created, t), updated=min(alarm.updated, t), cancel=cancel, snooze=snooze)
 
-    def step(self, kind: str, author: str, value: int) -> None:
-        """Add a step in which somebody says something."""
-        self.steps.append(Step(kind, self.t, author, self.event.output, value, self.event.event_id))
+    def step(self, kind: str, author: str, value: int, message: str | None = None) -> None:
+        """Add a step in which an operator says something, by default the output of the event."""
+        text = self.event.output if message is None else message
+        self.steps.append(Step(kind, self.t, author, text, value, self.event.event_id))
 
     def move(self, name: Literal["state", "status"], value: int) -> None:
         """Set the state or the status, with a step."""

@@ -88,7 +88,7 @@ def normalise(raw: dict[str, Any], now: float) -> Event:
         elif value is not None:
             known[key] = check(value, notes)
     for name in kind.required:
-        if name not in known:
+        if known.get(name, "") == "":
             raise _missing(kind, known)
     _complete(known, raw, unknown, notes)
     at, sent = fields.timestamp(raw.get("timestamp"), now, notes)
@@ -110,8 +110,9 @@ def _kind_of(raw: dict[str, Any]) -> _Kind:
 
 def _missing(kind: _Kind, known: Mapping[str, Any]) -> InvalidEvent:
     """Return the error that names every field that is not there."""
-    missing = [name for name in kind.required if name not in known]
-    allowed = f"a {kind.struct.__struct_config__.tag} event has {', '.join(kind.required)}"
+    missing = [name for name in kind.required if known.get(name, "") == ""]
+    tag = str(kind.struct.__struct_config__.tag)
+    allowed = f"{'an' if tag[0] in 'aeiou' else 'a'} {tag} event has {', '.join(kind.required)}"
     return InvalidEvent(missing[0], fields.MISSING, allowed, f"{', '.join(missing)}: missing; {allowed}")
 
 

@@ -47,6 +47,8 @@ def test_the_alert_of_a_new_alarm() -> None:
         "snooze": None,
         "state_lock": None,
         "last_comment": None,
+        "ticket": None,
+        "tickets": [],
         "tags": ["fan"],
         "steps": [
             {"type": "stateinc", "t": NOW, "author": "nagios.nag1", "message": "too hot", "value": 2, "e": "e1"},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from canopsis.core.envelope import decode_batch
 from canopsis.core.event import Event, event_type, routing_key, to_document
+from canopsis.core.event_types import EVENT_TYPES
 from canopsis.core.event_types.check import Check
 from canopsis.core.event_types.comment import Comment
 from canopsis.core.event_types.log import Log
@@ -44,7 +45,7 @@ def test_a_check_of_a_resource() -> None:
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_type_comes_out_as_its_struct(kind: type[Event]) -> None:
     name = str(kind.__struct_config__.tag)
-    event = good(event_type=name)
+    event = good(event_type=name, **dict.fromkeys(EVENT_TYPES[name].required, "1"))
     assert type(event) is kind
     assert event_type(event) == name
     assert routing_key(event) == f"nagios.nag1.{name}.resource.srv1.disk"
