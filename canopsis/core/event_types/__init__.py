@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from canopsis.core.event_types import ack, cancel, changestate, check, comment, log, perf, resolve, snooze, ticket
+from canopsis.core.event_types import (
+    ack,
+    cancel,
+    changestate,
+    check,
+    comment,
+    log,
+    perf,
+    resolve,
+    snooze,
+    ticket,
+    trap,
+    user,
+)
 from canopsis.core.event_types.declaration import EventType
 
-_MODULES = (check, log, perf, ack, cancel, changestate, comment, snooze, ticket, resolve)
+_MODULES = (check, log, perf, trap, user, ack, cancel, changestate, comment, snooze, ticket, resolve)
 
 EVENT_TYPES: dict[str, EventType] = {each.name: each for module in _MODULES for each in module.DECLARED}
 """All of them, by ``event_type``."""
