@@ -71,10 +71,12 @@ def text(description: str, limit: int = MAX_TEXT, pattern: str = "", allowed: st
     )
 
 
-def body_of(kind: type[msgspec.Struct], *, optional: bool = False, types: tuple[str, ...] = (JSON,)) -> Body:
-    """Return the body that is an object of the struct ``kind``."""
+def body_of(
+    kind: type[msgspec.Struct], *, optional: bool = False, types: tuple[str, ...] = (JSON,), limit: int = 0
+) -> Body:
+    """Return the body that is an object of the struct ``kind``; ``limit`` is in bytes, 0: what its texts may take."""
     prepare(kind)
-    return Body(types=types, optional=optional, limit=_bytes_of(kind), kind=kind)
+    return Body(types=types, optional=optional, limit=limit or _bytes_of(kind), kind=kind)
 
 
 def _bytes_of(kind: type[msgspec.Struct]) -> int:

@@ -81,6 +81,7 @@ class AlarmQuery(Query, frozen=True):
     resource: Annotated[str | None, text("Only alarms of this resource.")] = None
     entity_id: Annotated[str | None, text("Only alarms of this entity.")] = None
     acked: Annotated[bool | None, flag("Only alarms with, or without, an acknowledge.")] = None
+    snoozed: Annotated[bool | None, flag("Only alarms that are, or are not, snoozed.")] = None
     tag: Annotated[str | None, text("Only alarms with this tag.")] = None
     search: Annotated[str, words("Words that all stand in names, output or tags.")] = ""
     since: Annotated[float | None, moment("Only alarms created not before this.")] = msgspec.field(
@@ -97,6 +98,12 @@ def listing(db: Store, query: AlarmQuery) -> Page:
     default, indexed = _ORDERS[query.show]
     listed = replace(_LIST, default_sort=f"-{default}", indexed=indexed)
     return fetch(db, listed, condition(query), query.paging)
+
+
+def matching(db: Store, query: AlarmQuery, most: int) -> list[str]:
+    """Return the ids of at most ``most`` alarms that a query finds, in no order. Raises InputError, StoreError."""
+    with store_errors("reading alarms"):
+        return [found["_id"] for found in db[COLLECTION].find(condition(query), ["_id"], limit=most)]
 
 
 def get(db: Store, alarm_id: str) -> Document | None:
@@ -193,6 +200,7 @@ def condition(query: AlarmQuery) -> Condition:
         tags=query.tag,
         created=window(query.since, query.until),
     )
-    if query.acked is not None:
-        found["ack"] = {"$ne": None} if query.acked else None
+    for name, wanted in (("ack", query.acked), ("snooze", query.snoozed)):
+        if wanted is not None:
+            found[name] = {"$ne": None} if wanted else None
     return found | search(query.search, SEARCHED)

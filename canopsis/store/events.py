@@ -56,6 +56,7 @@ class StoredEvent(msgspec.Struct, kw_only=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
     warnings: list[str] = msgspec.field(default_factory=list)
     sent_timestamp: float | None = None
+    outcome: str | None = None
 
 
 class EventQuery(Query, frozen=True):
@@ -111,6 +112,13 @@ def _read_back(document: Document) -> Document:
     if "extra" in document:
         document["extra"] = unescaped(document["extra"])
     return document
+
+
+def outcomes(db: Store, event_ids: Sequence[str]) -> dict[str, str]:
+    """Return what came of those of these actions that are stored, by event id. Raises StoreError."""
+    with store_errors("reading events"):
+        found = db[COLLECTION].find({"_id": {"$in": list(event_ids)}}, projection=["outcome"])
+        return {document["_id"]: document.get("outcome", "") for document in found}
 
 
 def contents(db: Store, event_ids: Collection[str]) -> dict[str, Content]:

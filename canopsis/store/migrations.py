@@ -23,6 +23,7 @@ from canopsis.store import (
     metrics,
     rules,
     sessions,
+    tasks,
     trials,
     users,
 )
@@ -51,6 +52,7 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     rules.VERSIONS: (),
     rules.COUNTS: (),
     trials.COLLECTION: trials.INDEXES,
+    tasks.COLLECTION: tasks.INDEXES,
     metrics.RAW: (),
     metrics.HOURLY: (),
     metrics.NAMES: (),

@@ -9,7 +9,7 @@ from flask import Response
 
 from canopsis.api import intake
 from canopsis.api.body import FORM, JSON, MAX_BODY, Body
-from canopsis.api.endpoints import Call, Resource
+from canopsis.api.endpoints import Call, Resource, Thing
 from canopsis.api.intake import Examined, Wish
 from canopsis.api.responses import many, partly
 from canopsis.core.body import loads
@@ -88,6 +88,9 @@ def send_classic(call: Call) -> Response:
     return _answer(intake.take(found, call.backend, call.query))
 
 
+EVENT = Thing("event", "event_id", events.get)
+
+resource.item("/events/<event_id>", "Show an event; of an action also what came of it.", EVENT, answer=StoredEvent)
 resource.listing("/events", "List events, latest received first.", events.listing, EventQuery, answer=StoredEvent)
 
 
