@@ -62,13 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parse = parser("canopsis alarms", "Show alarms.", EXAMPLES)
     parse.add_argument("--show", choices=("open", "resolved", "all"), default="open", help="which ones (%(default)s)")
-    parse.add_argument("--state", help=f"only these, with commas: {', '.join(STATES)}, or 0 to 3")
-    for name in ("connector", "component", "resource", "tag"):
-        parse.add_argument(f"--{name}", help=f"only those of this {name}")
-    parse.add_argument("--search", help="words in names, output or tags")
-    acked = parse.add_mutually_exclusive_group()
-    acked.add_argument("--acked", dest="acked", action="store_const", const="true", help="only acknowledged ones")
-    acked.add_argument("--not-acked", dest="acked", action="store_const", const="false", help="only the others")
+    add_filters(parse)
     parse.add_argument("--sort", metavar="FIELD", help="order by this field (last_event, latest first)")
     parse.add_argument("--descending", action="store_true", help="with --sort: the highest first")
     parse.add_argument("--limit", type=int, default=50, help="how many at most (%(default)s)")
@@ -80,9 +74,29 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parse.parse_args(argv)
 
 
+def add_filters(parse: argparse.ArgumentParser, state: str = "--state") -> None:
+    """Add the options that say which alarms; ``state`` is the name of the one of states."""
+    parse.add_argument(state, dest="of_state", help=f"only these, with commas: {', '.join(STATES)}, or 0 to 3")
+    for name in ("connector", "component", "resource", "tag"):
+        parse.add_argument(f"--{name}", help=f"only those of this {name}")
+    parse.add_argument("--search", help="words in names, output or tags")
+    for name, done in (("acked", "acknowledged"), ("snoozed", "snoozed")):
+        choice = parse.add_mutually_exclusive_group()
+        choice.add_argument(f"--{name}", dest=name, action="store_const", const="true", help=f"only {done} ones")
+        choice.add_argument(f"--not-{name}", dest=name, action="store_const", const="false", help="only the others")
+
+
+FILTERS = ("state", "connector", "component", "resource", "tag", "search", "acked", "snoozed")
+
+
+def filters(args: argparse.Namespace) -> dict[str, str | None]:
+    """Return which alarms are meant, as the API wants it; None for what was not given. Raises InputError."""
+    found = {name: getattr(args, name) for name in FILTERS if name != "state"}
+    return found | {"state": states(args.of_state) if args.of_state else None}
+
+
 def _query(args: argparse.Namespace) -> dict[str, object]:
-    names = ("show", "connector", "component", "resource", "tag", "search", "acked", "sort", "limit")
-    query = {name: getattr(args, name) for name in names} | {"state": states(args.state) if args.state else None}
+    query = filters(args) | {name: getattr(args, name) for name in ("show", "sort", "limit")}
     return query | ({"sort": f"-{args.sort}"} if args.sort and args.descending else {})
 
 

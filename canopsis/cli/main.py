@@ -22,6 +22,7 @@ class SubCommand:
 COMMANDS = {
     "status": SubCommand("status", "what runs, what does not, what is wrong"),
     "alarms": SubCommand("alarms", "alarms as a table; --watch keeps it fresh"),
+    "act": SubCommand("act", "acknowledge, snooze, cancel … alarms, one or many"),
     "check": SubCommand("check", "run a Nagios plugin and send its result"),
     "api": SubCommand("api", "call the API: METHOD PATH [--data JSON]"),
     "config": SubCommand("config", "show, check, explain or sample the configuration"),

@@ -127,6 +127,75 @@ def test_what_an_operator_does_is_seen(web: Web, component: str) -> None:
     assert {step["message"] for step in steps} >= {"mine", "ticket 4711", "a test"}
 
 
+def test_an_alarm_that_is_snoozed_comes_back(web: Web, component: str) -> None:
+    send(web, check(component, 3))
+    eventually(lambda: alarm_of(web, component))
+    path = f"/api/v1/alarms/{alarm_of(web, component)['_id']}"
+    assert web.post(f"{path}/snooze", {"message": "lunch", "duration": 1}).status == 202
+    eventually(lambda: alarm_of(web, component).get("snooze"))
+    assert web.get(f"/api/v1/alarms?component={component}&snoozed=false").json["data"] == []
+    eventually(lambda: not alarm_of(web, component)["snooze"])
+    assert [step["type"] for step in alarm_of(web, component)["steps"]][-2:] == ["snooze", "unsnooze"]
+
+
+def task_of(web: Web, task_id: str) -> dict[str, Any]:
+    """Return a task once it is over."""
+    path = f"/api/v1/alarms/actions/{task_id}"
+    eventually(lambda: not web.get(path).json["data"][0]["pending"])
+    (found,) = web.get(path).json["data"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_many_alarms_are_acted_on_and_each_says_what_came_of_it(web: Web, component: str) -> None:
+    names = [f"{component}-{number}" for number in range(5)]
+    send(web, *[check(name, 2) for name in names])
+    eventually(lambda: all(alarm_of(web, name) for name in names))
+    asked = {"action": "ack", "filter": {"search": component}, "parameters": {"message": "all of them"}}
+    answer = web.post("/api/v1/alarms/actions", asked)
+    assert answer.status == 202, answer.data
+    task = task_of(web, answer.json["data"][0]["task_id"])
+    assert (task["total"], task["applied"], task["failures"]) == (5, 5, [])
+    assert {alarm_of(web, name)["ack"]["author"] for name in names} == {"some-operator"}
+    ids = [alarm_of(web, name)["_id"] for name in names[:2]]
+    again = web.post("/api/v1/alarms/actions", {"action": "ack", "alarm_ids": [*ids, "not there"]}).json["data"][0]
+    assert {each["reason"] for each in task_of(web, again["task_id"])["failures"]} == {
+        "some-operator acknowledged it already",
+        "there is no such alarm",
+    }
+
+
+def test_a_task_that_is_sent_again_counts_once(web: Web, component: str) -> None:
+    send(web, check(component, 2))
+    eventually(lambda: alarm_of(web, component))
+    asked = {"action": "comment", "alarm_ids": [alarm_of(web, component)["_id"]], "parameters": {"message": "once"}}
+    for _ in range(2):
+        assert web.post("/api/v1/alarms/actions", asked | {"task_id": component}).status == 202
+    assert task_of(web, component)["applied"] == 1
+    assert [step["type"] for step in alarm_of(web, component)["steps"]].count("comment") == 1
+
+
+def test_an_action_for_an_alarm_that_ended_does_not_touch_the_next(web: Web, component: str) -> None:
+    send(web, check(component, 2))
+    eventually(lambda: alarm_of(web, component))
+    old = alarm_of(web, component)
+    send(web, check(component, 0))
+    eventually(lambda: not alarm_of(web, component)["open"])
+    late = check(component, 2) | {
+        "event_type": "ack",
+        "author": "ann",
+        "alarm_id": old["_id"],
+        "event_id": f"{component}.ack",
+    }
+    send(web, check(component, 2))
+    send(web, late)
+    path = f"/api/v1/events/{component}.ack"
+    eventually(lambda: web.get(path).status == 200)
+    assert web.get(path).json["data"][0]["outcome"] == f"alarm {old['_id']} is not open any more"
+    open_ones = web.get(f"/api/v1/alarms?component={component}").json["data"]
+    assert [alarm["ack"] for alarm in open_ones] == [None]
+
+
 def test_the_same_id_twice_counts_once(web: Web, component: str) -> None:
     for _ in range(3):
         send(web, check(component, 2, event_id=f"once-{component}"))
