@@ -181,12 +181,7 @@ def test_an_action_for_an_alarm_that_ended_does_not_touch_the_next(web: Web, com
     old = alarm_of(web, component)
     send(web, check(component, 0))
     eventually(lambda: not alarm_of(web, component)["open"])
-    late = check(component, 2) | {
-        "event_type": "ack",
-        "author": "ann",
-        "alarm_id": old["_id"],
-        "event_id": f"{component}.ack",
-    }
+    late = check(component, 2, event_type="ack", author="ann", alarm_id=old["_id"], event_id=f"{component}.ack")
     send(web, check(component, 2))
     send(web, late)
     path = f"/api/v1/events/{component}.ack"
