@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -49,7 +49,7 @@ class Crud(Generic[S, Q]):
     tell what is wrong (raises InputError). ``written`` returns of what is stored the object that was sent; ``answer``
     is the type of the whole. ``put`` takes what was sent, its author and the revision that it replaces (None for any,
     0 for none), and returns what is stored then, None where there is another revision. ``delete`` takes an id and a
-    revision.
+    revision. A body has at most ``limit`` bytes, where it is given.
     """
 
     path: str
@@ -63,11 +63,14 @@ class Crud(Generic[S, Q]):
     written: Callable[[Document], Mapping[str, Any]]
     parse: Callable[[Mapping[str, Any]], S] | None = None
     role: Role = "admin"
+    limit: int | None = None
 
     def declare(self, resource: Resource) -> None:
         """Add the list and the calls on one to ``resource``."""
         noun, path = self.thing.noun, f"{self.path}/<{self.thing.segment}>"
         body, part = body_of(self.kind), Body({"type": "object"}, (MERGE_PATCH, JSON))
+        if self.limit is not None:
+            body, part = replace(body, limit=self.limit), replace(part, limit=self.limit)
         write: dict[str, Any] = {"role": self.role, "answer": self.answer}
         on_one = write | {"segments": self.thing.segments}
         none = {404: self.thing.none, 412: _CHANGED}

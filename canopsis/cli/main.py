@@ -26,6 +26,7 @@ COMMANDS = {
     "check": SubCommand("check", "run a Nagios plugin and send its result"),
     "api": SubCommand("api", "call the API: METHOD PATH [--data JSON]"),
     "config": SubCommand("config", "show, check, explain or sample the configuration"),
+    "rules": SubCommand("rules", "list, show, apply, delete or try the rules of the event filter"),
     "dead-letters": SubCommand("dead_letters", "list, show or replay what could not be processed"),
     "user": SubCommand("user", "users of the API and their keys"),
     "prove": SubCommand("prove", "strike the site under load, and prove that nothing is lost or counted twice"),

@@ -33,7 +33,7 @@ from canopsis.transport.topology import EVENTS, depth
 
 _LOG = logging.getLogger(__name__)
 
-RULES_SECONDS = 2.0
+RULES_SECONDS = 10.0
 """How often what rules did is written."""
 
 RETRY_SECONDS = 2.0

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
 
 from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.client_session import ClientSession
 
+from canopsis.core.parameters import flag, text, words
+from canopsis.core.rules.rule import Declared, document_of
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
+from canopsis.store.query import Listing, Page, Query, fetch, given, search
 
 COLLECTION = "rules"
 VERSIONS = "rule_versions"
@@ -30,9 +34,20 @@ INDEXES = (IndexModel([("kind", ASCENDING), ("rule.priority", ASCENDING), ("id",
 ADDED = ("rev", "author", "created", "updated", "counts")
 """What the store adds to a rule when it shows it."""
 
-_ORDER = [("rule.priority", ASCENDING), ("id", ASCENDING)]
+_LIST = Listing(COLLECTION, {"priority": "rule.priority", "id": "id", "updated": "updated"}, "priority")
+_SEARCHED = ("id", "rule.description")
 _FIRST_FORM = "filter_rules"
 _NO_ID = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class RuleQuery(Query, frozen=True):
+    """Which rules of a kind."""
+
+    LIST = _LIST
+
+    type: Annotated[str | None, text("Only rules of this type.", 64)] = None
+    enabled: Annotated[bool | None, flag("Only rules that are, or are not, enabled.")] = None
+    search: Annotated[str, words("Words that all stand in the id or the description.")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +107,14 @@ def changed(db: Store, kinds: Collection[str], known: Mapping[str, int]) -> Rule
     return Rules(found, of_kind)
 
 
-def listing(db: Store, kind: str) -> list[Document]:
-    """Return all rules of ``kind`` in order, each with its counts. Raises StoreError."""
+def listing(db: Store, kind: str, query: RuleQuery) -> Page:
+    """Return a page of the rules of ``kind``, each with its counts, in their order. Raises InputError, StoreError."""
+    condition = given(**{"rule.enabled": query.enabled, "rule.type": query.type})
+    page = fetch(db, _LIST, {"kind": kind} | condition | search(query.search, _SEARCHED), query.paging)
     with store_errors("reading rules"):
-        found = list(db[COLLECTION].find({"kind": kind}).sort(_ORDER))
-        counts = {each["_id"]: each for each in db[COUNTS].find({"kind": kind})}
-    return [_shown(each, counts.get(each["_id"])) for each in found]
+        names = [each["_id"] for each in page.data]
+        counts = {each["_id"]: each for each in db[COUNTS].find({"_id": {"$in": names}})}
+    return replace(page, data=[_shown(each, counts.get(each["_id"])) for each in page.data])
 
 
 def get(db: Store, kind: str, rule_id: str) -> Document | None:
@@ -166,6 +183,32 @@ def _in_force(db: Store, kind: str, change: Callable[[ClientSession], Document |
 
     with store_errors("writing rules"), db.client.start_session() as session:
         return session.with_transaction(both)
+
+
+D = TypeVar("D", bound=Declared)
+
+
+class Stored(Generic[D]):
+    """The functions of this module for one kind of rule."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def listing(self, db: Store, query: RuleQuery) -> Page:
+        """See ``listing``."""
+        return listing(db, self.kind, query)
+
+    def get(self, db: Store, rule_id: str) -> Document | None:
+        """See ``get``."""
+        return get(db, self.kind, rule_id)
+
+    def put(self, db: Store, rule: D, author: str, rev: int | None) -> Document | None:
+        """See ``put``."""
+        return put(db, Change(self.kind, document_of(rule), author), rev)
+
+    def delete(self, db: Store, rule_id: str, rev: int | None) -> bool:
+        """See ``delete``."""
+        return delete(db, self.kind, rule_id, rev)
 
 
 def count(db: Store, counts: Counts) -> None:

@@ -45,21 +45,33 @@ class Index:
     def places(self, subject: object) -> list[int]:
         """Return the places of the patterns that ``subject`` may match, in their order."""
         found: set[int] = set(self._always)
-        for read, values in self._fields:
-            _look_up(read(subject), values, found)
+        for read, texts, values in self._fields:
+            value = read(subject)
+            if type(value) is str:
+                found.update(texts.get(value, ()))
+            else:
+                _look_up(value, values, found)
         for read, search in self._searches:
             _search(read(subject), search, found)
         for matches, places in self._shared:
             if matches(subject):
                 found.update(places)
-        return sorted(found)
+        return sorted(found) if found else []
 
 
-def _fields(keyed: dict[Key, list[int]]) -> list[tuple[Reader, Values]]:
+def _fields(keyed: dict[Key, list[int]]) -> list[tuple[Reader, dict[str, Places], Values]]:
+    """Return for each field what reads it, and the places by value: of texts apart, for most are."""
     fields: dict[str, Values] = defaultdict(dict)
     for (field, is_bool, value), places in keyed.items():
         fields[field][is_bool, value] = tuple(places)
-    return [(patterns.reader(field), values) for field, values in fields.items()]
+    return [
+        (
+            patterns.reader(field),
+            {value: places for (_, value), places in values.items() if isinstance(value, str)},
+            values,
+        )
+        for field, values in fields.items()
+    ]
 
 
 def _look_up(value: object, values: Values, found: set[int]) -> None:

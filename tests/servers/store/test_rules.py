@@ -11,7 +11,7 @@ from canopsis.core.rules.event_filter import KIND
 from canopsis.core.rules.kernel import make
 from canopsis.store import migrations, rules
 from canopsis.store.client import Store
-from canopsis.store.rules import Change, RuleCount
+from canopsis.store.rules import Change, RuleCount, RuleQuery
 
 FILTER = "event-filter"
 KINDS = (FILTER, rules.TABLES)
@@ -46,7 +46,9 @@ def test_rules_are_listed_in_their_order(store: Store) -> None:
     for name, priority in (("b", 2), ("a", 2), ("first", 1)):
         put(store, name, priority=priority)
     rules.put(store, Change(rules.TABLES, {"id": "t", "rows": {}}))
-    assert [each["id"] for each in rules.listing(store, FILTER)] == ["first", "a", "b"]
+    assert [each["id"] for each in rules.listing(store, FILTER, RuleQuery()).data] == ["first", "a", "b"]
+    assert rules.listing(store, FILTER, RuleQuery(search="fir", type="drop", enabled=True)).total == 0
+    assert rules.listing(store, FILTER, RuleQuery(search="fir", type="drop")).total == 1
 
 
 def test_rules_are_read_when_their_version_is_another(store: Store) -> None:
@@ -78,7 +80,7 @@ def test_counts_are_added_up_and_go_with_the_rule(store: Store) -> None:
     rules.count(store, {})
     rules.count(store, {(FILTER, "a"): RuleCount(2, 1, 1, "no field", "e1", 1_700_000_000.0)})
     rules.count(store, {(FILTER, "a"): RuleCount(1, 1, 0, "", "", 1_700_000_060.0)})
-    counts = rules.listing(store, FILTER)[0]["counts"]
+    counts = rules.listing(store, FILTER, RuleQuery()).data[0]["counts"]
     assert (counts["matched"], counts["dropped"], counts["failed"]) == (3, 2, 1)
     assert counts["last"].timestamp() == 1_700_000_060.0
     assert (counts["failure"]["reason"], counts["failure"]["event_id"]) == ("no field", "e1")
@@ -100,7 +102,7 @@ def test_rules_of_the_first_form_go_on_as_they_were(store: Store, again: bool) -
         rules.put(store, Change(FILTER, rule("rest")))
     assert any("filter_rules" in change for change in migrations.ensure(store))
     assert "filter_rules" not in store.list_collection_names()
-    found = {each["id"]: rules.written(each) for each in rules.listing(store, FILTER)}
+    found = {each["id"]: rules.written(each) for each in rules.listing(store, FILTER, RuleQuery()).data}
     assert {name: each["type"] for name, each in found.items()} == {"off": "drop", "keep-it": "break", "rest": "drop"}
     made = make(KIND, list(found.values()), {})
     assert made.refused == ()
