@@ -1,4 +1,4 @@
-"""Rules over the real web server: made, changed by those who saw the newest, tried, deleted; a worker would see each."""
+"""Rules over the real web server: made, changed by who saw the newest, tried, deleted; a worker would see each."""
 
 from __future__ import annotations
 
@@ -21,26 +21,30 @@ def version(db: Store) -> int:
 
 
 def test_the_life_of_a_rule(web: Web, site_db: Store) -> None:
-    made = web.call("POST", PATH, RULE, key="admin")
-    assert (made.status, made.data[0]["rev"], made.data[0]["pattern"]) == (201, 1, RULE["pattern"])
-    assert web.call("POST", PATH, RULE, key="admin").status == 409
-    shown = web.call("GET", f"{PATH}/r", key="reader")
+    made = web.call("POST", PATH, "admin", RULE)
+    assert (made.status, made.json["data"][0]["rev"], made.json["data"][0]["pattern"]) == (201, 1, RULE["pattern"])
+    assert web.call("POST", PATH, "admin", RULE).status == 409
+    shown = web.call("GET", f"{PATH}/r", "reader")
     tag = shown.headers["ETag"]
     before = version(site_db)
-    changed = web.call("PATCH", f"{PATH}/r", {"description": "why"}, key="admin", headers={"If-Match": tag})
-    assert (changed.status, changed.data[0]["description"], changed.data[0]["rev"]) == (200, "why", 2)
+    changed = web.call("PATCH", f"{PATH}/r", "admin", {"description": "why"}, headers={"If-Match": tag})
+    assert (changed.status, changed.json["data"][0]["description"], changed.json["data"][0]["rev"]) == (200, "why", 2)
     assert version(site_db) == before + 1
-    assert web.call("PUT", f"{PATH}/r", RULE, key="admin", headers={"If-Match": tag}).status == 412
-    assert web.call("DELETE", f"{PATH}/r", key="operator").status == 403
-    assert [each["id"] for each in web.call("GET", PATH, key="reader").data] == ["r"]
-    assert web.call("DELETE", f"{PATH}/r", key="admin").status == 200
-    assert web.call("GET", f"{PATH}/r", key="reader").status == 404
+    assert web.call("PUT", f"{PATH}/r", "admin", RULE, headers={"If-Match": tag}).status == 412
+    assert web.call("DELETE", f"{PATH}/r", "operator").status == 403
+    assert [each["id"] for each in web.call("GET", PATH, "reader").json["data"]] == ["r"]
+    assert web.call("DELETE", f"{PATH}/r", "admin").status == 200
+    assert web.call("GET", f"{PATH}/r", "reader").status == 404
     assert version(site_db) == before + 2
 
 
 def test_a_trial_on_an_event_that_is_stored(web: Web, site_db: Store) -> None:
     event = {"_id": "tried", "event_type": "check", "connector": "c", "connector_name": "n", "component": "web1"}
     site_db[events.COLLECTION].insert_one(event | {"entity_id": "component:web1", "state": 2, "timestamp": 1.7e9})
-    told = web.call("POST", f"{PATH}/try", {"rules": [RULE], "event_ids": ["tried"]}, key="operator")
-    assert (told.status, told.data[0]["outcome"], told.data[0]["trail"][0]["rule"]) == (200, "dropped", "r")
-    assert web.call("GET", PATH, key="reader").data == []
+    told = web.call("POST", f"{PATH}/try", "operator", {"rules": [RULE], "event_ids": ["tried"]})
+    assert (told.status, told.json["data"][0]["outcome"], told.json["data"][0]["trail"][0]["rule"]) == (
+        200,
+        "dropped",
+        "r",
+    )
+    assert web.call("GET", PATH, "reader").json["data"] == []

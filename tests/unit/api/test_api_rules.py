@@ -123,9 +123,9 @@ class TestTrial:
     @pytest.mark.parametrize(
         ("sent", "field"),
         [
-            ({"rules": [{"id": "x"}]}, "rule"),
+            ({"rules": [{"id": "x"}]}, "pattern"),
             ({"rules": [rule(kind="enrich", actions=[])]}, "actions"),
-            ({"tables": [{"id": "t"}]}, "rule"),
+            ({"tables": [{"id": "t"}]}, "rows"),
             ({"events": [event(state=7)]}, "events[0].state"),
             ({"event_ids": ["nope"]}, "event_ids"),
             ({"nothing": 1}, "nothing"),

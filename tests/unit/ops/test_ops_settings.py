@@ -12,6 +12,7 @@ from msgspec import structs
 from ops_scratch import SECRETS, change, write
 
 from canopsis.api import settings as api_settings
+from canopsis.api.resources import SERVICES
 from canopsis.engines.alarm import AlarmOptions
 from canopsis.engines.chain import default_chain
 from canopsis.errors import ConfigError, SiteError
@@ -67,7 +68,7 @@ def test_how_long_documents_are_kept(prefix: Prefix) -> None:
 def test_the_web_application(prefix: Prefix) -> None:
     web = settings.webserver(prefix)
     assert (web.secret, web.debug, web.providers, web.lifetime) == ("session-secret", True, ("authkey",), 3600)
-    assert web.services == {"events", "alarms", "entities", "dead_letters", "status"}
+    assert web.services == set(SERVICES) - {"metrics"}
 
 
 def test_a_web_application_that_says_only_its_secret_has_the_defaults_of_its_room(prefix: Prefix) -> None:
