@@ -59,7 +59,7 @@ class EventDraft:
         self._raw: dict[str, Any] = msgspec.to_builtins(event)
         for name in event.__struct_fields__:
             # Left out as a default; a state that is 0 was said all the same.
-            if name not in self._raw and type(value := getattr(event, name)) is int:
+            if name not in self._raw and type(value := getattr(event, name)) in (int, float):
                 self._raw[name] = value
         self._extra: dict[str, Any] = self._raw.setdefault("extra", {})
 

@@ -277,9 +277,10 @@ def test_events_of_the_alarm_engine_itself_are_let_alone() -> None:
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: str(kind.__struct_config__.tag))
 @pytest.mark.parametrize("state", [0, 2])
 def test_a_draft_that_nothing_changes_is_the_event(kind: type[Event], state: int) -> None:
-    fields = {"perf_data": "time=3s;1;5", "tags": ["a"], "labels": {"team": "ops"}, "level": "high", "author": "ann"}
-    sample = good(event_type=kind.__struct_config__.tag, state=state, event_id="e1", **fields)
-    late = good(event_type=kind.__struct_config__.tag, timestamp=9e12, tags=5)
+    own = {"event_type": kind.__struct_config__.tag, "state": state, "author": "ann", "ticket": "T1", "alarm_id": "a1"}
+    fields = {"perf_data": "time=3s;1;5", "tags": ["a"], "labels": {"team": "ops"}, "level": "high"}
+    sample = good(event_id="e1", **own, **fields)
+    late = good(timestamp=9e12, tags=5, **own)
     assert EventDraft(sample).finish(NOW) == sample
     assert EventDraft(late).finish(NOW) == late
 
