@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -230,7 +231,7 @@ class Resource:
             self.endpoints.append(endpoint)
             self.blueprint.add_url_rule(
                 path,
-                handler.__name__,
+                re.sub(r"\W+", "_", f"{method} {path}"),
                 _view(endpoint),
                 methods=[method],
                 strict_slashes=False,
