@@ -16,6 +16,7 @@ from canopsis.core.alarm import Alarm
 from canopsis.core.event_types import ACTIONS
 from canopsis.core.event_types.declaration import EventType
 from canopsis.core.fields import EVENT_ID, EVENT_IDS
+from canopsis.core.structs import prepare
 from canopsis.errors import RequestError
 
 CONNECTOR, CONNECTOR_NAME = "canopsis", "api"
@@ -73,6 +74,8 @@ def _meta(kind: object, description: str, schema: dict[str, Any]) -> Meta:
 
 PARAMETERS = {name: parameters_of(action) for name, action in ACTIONS.items()}
 """What each action takes."""
+
+prepare(*PARAMETERS.values())
 
 
 def declare(resource: Resource, thing: Thing) -> None:

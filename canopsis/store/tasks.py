@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from pymongo import ASCENDING, IndexModel
 
+from canopsis.core.structs import prepare
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
 
@@ -23,6 +24,9 @@ class Refused(msgspec.Struct, frozen=True):
 
     alarm_id: str
     reason: str
+
+
+prepare(Refused)
 
 
 def create(db: Store, task: Document) -> Document | None:
