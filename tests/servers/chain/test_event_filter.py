@@ -9,6 +9,7 @@ from conftest import Site
 from feeding import Alerts, Feed, check
 from servers import eventually
 from test_chain import FILTER, GROUPINGS, Grouping
+from test_failures import check_everything, load_on
 
 from canopsis.core.entity import partition_of
 from canopsis.engines.chain import default_chain
@@ -101,3 +102,19 @@ def test_an_event_of_another_entity_takes_its_place_there(
         return each and found["event_filter"]["in"] == found["cleaner_events"]["forwarded"] == found["context"]["in"]
 
     eventually(balanced)
+
+
+def test_events_that_move_count_once_and_in_order_though_workers_die(site: Site) -> None:
+    site.configure(default_chain(partitions=PARTITIONS, beat_interval=3600))
+    short = "{{ component|replace('old-', '') }}"
+    save(site, "short", "change_entity", {"component": {"$regex": "^old-"}}, component=short)
+    site.start()
+    with load_on(site, "old-") as load:
+        for _ in range(3):
+            load.await_turns(10)
+            site.chain.processes["worker"].kill()
+            load.await_turns(4)
+            site.chain.add("worker")
+        load.await_turns(10)
+        check_everything(site, load)
+    assert site.count(component={"$regex": "^old-"}) == 0

@@ -24,9 +24,13 @@ LOST = "waiting for the broker"
 
 
 class Load:
-    """Flips alarms without end, in a thread: about 200 events a second, numbered by entity in their output."""
+    """Flips alarms without end, in a thread: about 200 events a second, numbered by entity in their output.
 
-    def __init__(self, site: Site) -> None:
+    ``prefix`` stands before the names of the entities.
+    """
+
+    def __init__(self, site: Site, prefix: str = "") -> None:
+        self._prefix = prefix
         self._feed = Feed(site.broker.settings())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
@@ -42,7 +46,7 @@ class Load:
         for number in range(self.turns % 4, ENTITIES, 4):
             count = self.turns // 4
             fields = {"output": str(count), "event_id": f"load-{number}-{count}"}
-            events.append(check(f"entity{number}", 2 * (1 - count % 2), **fields))
+            events.append(check(f"{self._prefix}entity{number}", 2 * (1 - count % 2), **fields))
         self._feed.events(events)
         self.turns += 1
 
@@ -63,8 +67,8 @@ class Load:
 
 
 @contextmanager
-def load_on(site: Site) -> Iterator[Load]:
-    load = Load(site)
+def load_on(site: Site, prefix: str = "") -> Iterator[Load]:
+    load = Load(site, prefix)
     load.start()
     try:
         yield load
