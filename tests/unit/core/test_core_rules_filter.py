@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from core_samples import TYPES, good
+from hypothesis import given
+from hypothesis import strategies as st
 
+from canopsis.core.envelope import decode_batch
 from canopsis.core.event import Event, to_document
 from canopsis.core.normalise import normalise
 from canopsis.core.rules.draft import EventDraft
@@ -304,3 +308,48 @@ def test_explain() -> None:
     assert explain(made, event(state=2), NOW)["reason"] == "type drop"
     untouched = event()
     assert explain(filters(), untouched, NOW) == {"outcome": "forwarded", "event": to_document(untouched), "trail": []}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PLACES = st.sampled_from(
+    (
+        "output",
+        "tags",
+        "state",
+        "state_type",
+        "author",
+        "long_output",
+        "perf_data",
+        "perf_data_array",
+        "a",
+        "a.b",
+        "infos.x",
+    )
+)
+ACTIONS = st.one_of(
+    st.builds(lambda field, value: {"type": "set", "field": field, "value": value}, PLACES, JSON),
+    st.builds(lambda field, value: {"type": "append", "field": field, "value": value}, PLACES, JSON),
+    st.builds(lambda field, value: {"type": "remove", "field": field, "value": value}, PLACES, JSON),
+    st.builds(lambda field, source: {"type": "copy", "field": field, "from": source}, PLACES, PLACES),
+    st.builds(
+        lambda field, name: {"type": "template", "field": field, "template": f"{{{{ {name} }}}}"}, PLACES, PLACES
+    ),
+    st.builds(lambda name: {"type": "regex", "from": name, "regex": "(?P<a>.)(?s)(?P<output>.*)"}, PLACES),
+    st.builds(lambda name: {"type": "tags", "add": [f"x{{{{ {name} }}}}"], "remove": ["a"]}, PLACES),
+)
+
+
+@given(
+    st.lists(ACTIONS, min_size=1, max_size=4),
+    st.fixed_dictionaries({}, optional={"a": JSON, "tags": JSON, "output": JSON}),
+)
+def test_whatever_a_rule_does_the_event_stays_one(actions: list[dict[str, Any]], fields: dict[str, Any]) -> None:
+    made = make(KIND, [rule(actions=actions)], {})
+    verdict = judge(made, event(**fields), NOW)
+    for left in [verdict.event] if verdict is not None else []:
+        assert decode_batch(msgspec.json.encode([left])) == [left]
+        assert (left.event_id, left.entity_id, left.timestamp) == ("e1", "component:web", NOW)

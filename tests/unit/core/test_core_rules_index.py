@@ -120,5 +120,10 @@ def test_an_expression_that_cannot_stand_beside_others_is_left_for_one_that_can(
     assert Index(known).places(event(component="db", output="a.b")) == [1]
 
 
+def test_expressions_are_looked_for_in_texts_alone() -> None:
+    known = [{"a": {"$regex": "x"}}]
+    assert [Index(known).places(event(a=value)) for value in (5, [5], [5, "x"], "x")] == [[], [], [0], [0]]
+
+
 def test_documents_are_found_as_events_are() -> None:
     assert Index([{"state": 2}, {"state": True}, {"tags": "a"}]).places({"state": 2.0, "tags": ["b", "a"]}) == [0, 2]
