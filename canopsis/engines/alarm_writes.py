@@ -80,7 +80,7 @@ def _until_its_end(alarm: Alarm, ids: list[str]) -> list[str]:
 
 def _operation(work: _Pending) -> Operation:
     if work.rev is None:
-        return Insert(msgspec.to_builtins(work.alarm))
+        return Insert(msgspec.to_builtins(work.alarm), guarded=True)
     # Repeats move some in memory alone: whenever anything is written they go along.
     always = {"last_event", "events_count", "written_by"}
     names = work.fields | always | ({"steps", "older"} if work.segments else set())

@@ -15,9 +15,9 @@ from canopsis.errors import Fenced, InputError, StoreError
 from canopsis.runtime.contract import Dead
 from canopsis.runtime.health import Health
 from canopsis.runtime.letters import reduced
-from canopsis.store import alarm_steps, alarms, client, dead_letters, write
+from canopsis.store import client, dead_letters, write
 from canopsis.store.client import Store
-from canopsis.store.operations import Delete, Document, Insert, Operation, Writes
+from canopsis.store.operations import Delete, Document, Insert, Operation, Writes, is_guarded
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,15 +72,13 @@ class SafeStore:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _all(self, writes: Writes) -> None:
-        """Do all ``writes``: alarms first, for their guard may forbid the rest; then the others at once.
+        """Do all ``writes``: guarded ones first, in order, for they may forbid the rest; then the others at once.
 
-        Before them their older steps, to which they point. Both leave ``writes`` once they are written:
-        done again, alarms would meet their own guard.
+        They leave ``writes`` once they are written: done again, they would meet their own guard.
         """
-        for first in (alarm_steps.COLLECTION, alarms.COLLECTION):
-            if first in writes:
-                write.apply(self._db, {first: writes[first]})
-                del writes[first]
+        for first in [name for name, operations in writes.items() if any(map(is_guarded, operations))]:
+            write.apply(self._db, {first: writes[first]})
+            del writes[first]
         parts = [{name: operations} for name, operations in writes.items()]
         others = [self._pool.submit(write.apply, self._db, part) for part in parts[:-1]]
         try:

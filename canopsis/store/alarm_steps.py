@@ -23,8 +23,8 @@ prepare(Segment)
 
 
 def insert(segment: Segment) -> Insert:
-    """Return the write of a segment."""
-    return Insert(msgspec.to_builtins(segment))
+    """Return the write of a segment, which comes with that of its alarm."""
+    return Insert(msgspec.to_builtins(segment), guarded=True)
 
 
 def get(db: Store, segment_id: str) -> Document | None:

@@ -10,9 +10,14 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Insert ``document`` (it has an ``_id``). The same ``_id`` again changes nothing."""
+    """Insert ``document`` (it has an ``_id``). The same ``_id`` again changes nothing.
+
+    One that is ``guarded`` is written with the guarded updates, before all that is not. When another unique index
+    refuses it, another instance was first: that raises ``Fenced``.
+    """
 
     document: Document
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,13 @@ class Delete:
 
 
 Operation = Insert | Guarded | Upsert | Delete
+
+
+def is_guarded(operation: Operation) -> bool:
+    """Tell whether a write may be refused since another instance was first, and so comes before the others."""
+    return isinstance(operation, Guarded) or (isinstance(operation, Insert) and operation.guarded)
+
+
 Writes = dict[str, list[Operation]]
 """Operations by collection name. Collections are written in this order; within one, updates come
 first, then inserts, then deletes, each unordered: give one operation a document."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from canopsis.errors import Fenced, InputError, StoreError
-from canopsis.store import alarms, events
+from canopsis.store import events
 from canopsis.store.client import Store, is_away, store_errors
 from canopsis.store.operations import Delete, Document, Guarded, Insert, Operation, Upsert, Writes
 
@@ -58,7 +58,7 @@ def check_encodable(document: Document) -> None:
 
 
 def _apply_collection(db: Store, collection: str, operations: Sequence[Operation], done: Written) -> None:
-    inserts = [operation.document for operation in operations if isinstance(operation, Insert)]
+    inserts = [operation for operation in operations if isinstance(operation, Insert)]
     updates = [operation for operation in operations if isinstance(operation, (Guarded, Upsert))]
     deletes = [DeleteOne({"_id": operation.id}) for operation in operations if isinstance(operation, Delete)]
     if updates:
@@ -77,11 +77,12 @@ def _delete(db: Store, collection: str, deletes: list[DeleteOne], done: Written)
         _check_duplicates(collection, error)
 
 
-def _insert(db: Store, collection: str, documents: list[Document], done: Written) -> None:
+def _insert(db: Store, collection: str, inserts: Sequence[Insert], done: Written) -> None:
+    documents = [insert.document for insert in inserts]
     try:
         db[collection].insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        repeated = _check_duplicates(collection, error)
+        repeated = _check_duplicates(collection, error, {at for at, insert in enumerate(inserts) if insert.guarded})
         others = events.under_own_ids(db, [documents[at] for at in repeated]) if collection == events.COLLECTION else []
         done.repeated += len(repeated) - len(others)
         done.inserted += len(documents) - len(repeated)
@@ -102,15 +103,18 @@ def _insert_rest(db: Store, collection: str, documents: list[Document], done: Wr
     done.inserted += len(documents) - repeated
 
 
-def _check_duplicates(collection: str, error: BulkWriteError) -> list[int]:
-    """Return the places of the documents that were there already; raise for any other reason."""
+def _check_duplicates(collection: str, error: BulkWriteError, guarded: Collection[int] = ()) -> list[int]:
+    """Return the places of the documents that were there already; raise for any other reason.
+
+    ``guarded`` are the places of those that another instance may have been before with.
+    """
     details = error.details or {}
     for failure in details.get("writeErrors", ()):
         code = failure.get("code")
         if code == _DUPLICATE and list(failure.get("keyPattern", ())) == ["_id"]:
             continue
-        if code == _DUPLICATE and collection == alarms.COLLECTION:
-            raise Fenced(f"another alarm is open already: {failure.get('keyValue')}") from error
+        if code == _DUPLICATE and failure.get("index") in guarded:
+            raise Fenced(f"{collection} has another one already: {failure.get('keyValue')}") from error
         if is_away(code):
             raise StoreError(f"writing {collection}: {failure.get('errmsg')}") from error
         raise error

@@ -26,17 +26,32 @@ Channel = Any
 
 _kombu: Any = kombu
 _LOG = logging.getLogger(__name__)
+_OF_AMQP = ("amqp.", "kombu.", "vine.", WireTransport.__module__)
+"""Where a part of a connection is used that may have become None."""
+
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 
 
 @contextmanager
 def broker_errors(what: str) -> Iterator[None]:
-    """Turn whatever kombu, py-amqp and the socket raise into ``TransportError``."""
+    """Turn whatever kombu, py-amqp and the socket raise into ``TransportError``; a bug of ours stays what it is."""
     try:
         yield
-    except (AMQPError, OSError, AttributeError) as error:
-        # AttributeError: py-amqp sets its own parts to None when a connection goes away under it.
+    except (AMQPError, OSError) as error:
         raise TransportError(f"{what}: {error}") from error
+    except AttributeError as error:
+        if not _went_away(error):
+            raise
+        raise TransportError(f"{what}: {error}") from error
+
+
+def _went_away(error: AttributeError) -> bool:
+    """Tell whether py-amqp missed one of its own parts: it sets them to None when a connection goes away under it."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = str(place.tb_frame.f_globals.get("__name__", "")) if place is not None else ""
+    return error.obj is None and where.startswith(_OF_AMQP)
 
 
 class Connection:

@@ -528,7 +528,7 @@ INDEXED: dict[str, Call] = {
     "known entities": lambda db: entities.known(db, ["a", "b"]),
     "dead letters": lambda db: dead_letters.listing(db, DeadLetterQuery()),
     "dead letters of an engine": lambda db: dead_letters.listing(db, DeadLetterQuery(engine="alarm")),
-    "names": metrics.names,
+    "names": lambda db: metrics.names(db, metrics.MetricQuery()),
     "names of an entity": lambda db: metrics.names(db, metrics.MetricQuery(entity_id=HOST)),
     "a window": lambda db: metrics.window(db, HOST, "load", NOW - 100, NOW),
     "compactable": lambda db: metrics.compactable(db, NOW, 10, {"e": "a"}),

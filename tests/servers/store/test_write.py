@@ -30,7 +30,7 @@ def alarm(number: int, entity: str | None = None, **fields: Any) -> Document:
 
 
 def inserts(*documents: Document) -> dict[str, list[Operation]]:
-    return {"alarms": [Insert(document) for document in documents]}
+    return {"alarms": [Insert(document, guarded=True) for document in documents]}
 
 
 def test_inserts_and_repeats(store: Store) -> None:
@@ -90,7 +90,10 @@ def test_resolved_alarms_of_an_entity_may_be_many(store: Store) -> None:
 
 def test_one_batch_closes_an_alarm_and_opens_the_next(store: Store) -> None:
     apply(store, inserts(alarm(1, "component:h")))
-    batch: list[Operation] = [Insert(alarm(2, "component:h")), Guarded("a1", 1, {"$set": {"open": False}})]
+    batch: list[Operation] = [
+        Insert(alarm(2, "component:h"), guarded=True),
+        Guarded("a1", 1, {"$set": {"open": False}}),
+    ]
     assert apply(store, {"alarms": batch}) == Written(inserted=1, updated=1)
 
 

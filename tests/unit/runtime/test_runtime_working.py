@@ -40,7 +40,7 @@ from canopsis.runtime.runner import Runner
 from canopsis.runtime.safe import SafeStore
 from canopsis.runtime.settings import ChainSettings, EngineSettings, ProcessSettings
 from canopsis.runtime.sharing import Instance, Lease
-from canopsis.store.operations import Delete, Insert, Upsert, Writes
+from canopsis.store.operations import Delete, Guarded, Insert, Upsert, Writes
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
@@ -56,6 +56,8 @@ CHAIN = ChainSettings(
     partitions=2,
 )
 WHO = Instance("worker", "host1", 1)
+STEPS = Insert({"_id": "steps"}, guarded=True)
+ALARM = Guarded("alarm", 1, {})
 
 
 def nothing() -> None:
@@ -101,25 +103,27 @@ class TestSafeStore:
             safe_store().write(WRITES, nothing)
         assert servers.pings == 0
 
-    def test_alarms_are_written_first_and_the_rest_at_once(self, servers: Servers) -> None:
+    def test_guarded_writes_come_first_in_their_order_and_the_rest_at_once(self, servers: Servers) -> None:
         together = threading.Barrier(3, timeout=60)
         first: list[Any] = []
 
         def refuse(operation: Any) -> None:
-            first.append(operation.id)
-            if operation.id != "alarm":
+            first.append(operation.document["_id"] if operation is STEPS else operation.id)
+            if operation not in (STEPS, ALARM):
                 together.wait()
 
         servers.write.refuse = refuse
-        writes: Writes = {name: [Delete(name[:-1])] for name in ("entities", "alarms", "metrics", "events")}
+        writes: Writes = {name: [Delete(name[:-1])] for name in ("entities", "metrics", "events")}
+        guarded: Writes = {"steps": [STEPS], "alarms": [ALARM]}
+        writes = {"entities": writes["entities"]} | guarded | writes
         assert safe_store().write(writes, nothing) == []
-        assert first[0] == "alarm"
-        assert sorted(first[1:]) == ["entitie", "event", "metric"]
+        assert first[:2] == ["steps", "alarm"]
+        assert sorted(first[2:]) == ["entitie", "event", "metric"]
 
     def test_a_fence_keeps_the_rest_from_being_written(self, servers: Servers) -> None:
         servers.write.refuse = lambda op: Fenced("missed") if op.id == "alarm" else None
         with pytest.raises(Fenced):
-            safe_store().write({"events": [Delete("e")], "alarms": [Delete("alarm")]}, nothing)
+            safe_store().write({"events": [Delete("e")], "alarms": [ALARM]}, nothing)
         assert servers.write.tries == 1
 
     @pytest.mark.parametrize("lost", ["events", "metrics", "entities"])
@@ -131,15 +135,15 @@ class TestSafeStore:
         assert {name for applied in servers.write.applied for name in applied} == set(writes)
         assert servers.write.tries == 6
 
-    def test_alarms_that_are_written_are_not_written_again(self, servers: Servers) -> None:
+    def test_guarded_writes_that_are_done_are_not_done_again(self, servers: Servers) -> None:
         """They would meet their own guard, and the batch would be called fenced."""
         failures = [StoreError("away"), ValueError("code 121"), ValueError("code 121")]
         servers.write.refuse = lambda op: failures.pop(0) if op.id == "event" and failures else None
-        writes: Writes = {"events": [Delete("event")], "alarms": [Delete("alarm")]}
+        writes: Writes = {"events": [Delete("event")], "alarms": [ALARM]}
         bad = safe_store().write(writes, nothing)
         assert bad is not None
         assert [where for where, _ in bad] == ["events"]
-        assert servers.write.applied == [{"alarms": [Delete("alarm")]}]
+        assert servers.write.applied == [{"alarms": [ALARM]}]
         assert set(writes) == {"events", "alarms"}, "what the runner holds is its own"
 
     def test_the_wait_is_said_and_its_end(self, servers: Servers, caplog: pytest.LogCaptureFixture) -> None:

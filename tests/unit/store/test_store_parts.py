@@ -210,7 +210,7 @@ def failed(*errors: dict[str, Any], concerns: list[dict[str, Any]] | None = None
 
 
 ID_TAKEN = {"code": 11000, "keyPattern": {"_id": 1}, "index": 0}
-OPEN_TAKEN = {"code": 11000, "keyPattern": {"entity_id": 1}, "keyValue": {"entity_id": "component:h"}}
+OPEN_TAKEN = {"code": 11000, "keyPattern": {"entity_id": 1}, "index": 1, "keyValue": {"entity_id": "component:h"}}
 
 
 def test_the_same_id_again_is_no_error() -> None:
@@ -219,7 +219,7 @@ def test_the_same_id_again_is_no_error() -> None:
 
 def test_a_second_open_alarm_is_fenced() -> None:
     with pytest.raises(Fenced, match="component:h"):
-        write._check_duplicates("alarms", failed(ID_TAKEN, OPEN_TAKEN))
+        write._check_duplicates("alarms", failed(ID_TAKEN, OPEN_TAKEN), guarded={1})
 
 
 def test_another_unique_index_is_a_bug() -> None:
