@@ -25,7 +25,7 @@ from canopsis.transport.connection import connect, connect_for_ever
 from canopsis.transport.consumer import Consumer
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import declare, depth, queue_name, site_topology
+from canopsis.transport.topology import DEAD, declare, depth, queue_name, site_topology
 
 MODULE, USERS = load("modules", "canopsis_rabbitmq_cluster"), load("modules", "canopsis_rabbitmq")
 
@@ -255,7 +255,7 @@ def test_guest_stays_out_and_ports_are_those_given(brokers: Brokers) -> None:
 
 def test_queues_of_engines_are_on_every_broker(brokers: Brokers) -> None:
     connection = connect(brokers.settings())
-    declare(connection, site_topology(["dead_letters"], ["kept", "quorum"], 1))
+    declare(connection, site_topology({"dead_letters": (DEAD, "#")}, ["kept", "quorum"], 1))
     connection.close()
     assert brokers.members(KEEP) == brokers.members(queue_name("quorum", 0)) == set(brokers.nodes)
     fill(brokers, KEEP)
@@ -348,7 +348,7 @@ def test_the_policy_that_mirrors_is_put_back_when_edited_by_hand(brokers: Broker
 def test_no_confirmed_message_is_lost_with_the_leader_of_a_mirrored_queue(brokers: Brokers) -> None:
     settings, queue = brokers.settings(queue_type="classic"), queue_name("mirrored", 0)
     connection = connect(settings)
-    declare(connection, site_topology([], ["mirrored"], 1))
+    declare(connection, site_topology({}, ["mirrored"], 1))
     connection.close()
     with pytest.raises(USERS.RefusedError, match=r"Engine_mirrored\.00 would have one copy"):
         brokers.manage(ha_mode="quorum")
@@ -441,7 +441,7 @@ def test_queues_that_died_with_other_brokers_are_made_anew(brokers: Brokers) -> 
     assert dropped.startswith("drop Engine_dead_letters, Engine_kept.00, Engine_quorum.00, whose copies are lost")
     assert forgotten == f"forget {first.node} (through {second.node})"
     connection = connect(brokers.settings(first))
-    declare(connection, site_topology(["dead_letters"], ["kept"], 1))
+    declare(connection, site_topology({"dead_letters": (DEAD, "#")}, ["kept"], 1))
     connection.close()
     fill(brokers, KEEP)
     assert brokers.members(KEEP) == {second.node}
@@ -457,6 +457,6 @@ def test_g5_brokers_named_by_addresses_form_a_cluster(tmp_path: Path) -> None:
         assert brokers.have(first)["steps"] == [f"join {second.node} (through {first.node})"]
         assert (brokers.have(second)["steps"], brokers.have(first)["notes"]) == ([], [])
         connection = connect(brokers.settings())
-        declare(connection, site_topology(["dead_letters"], ["kept"], 1))
+        declare(connection, site_topology({"dead_letters": (DEAD, "#")}, ["kept"], 1))
         connection.close()
         assert brokers.members(KEEP) == set(brokers.nodes)

@@ -9,7 +9,7 @@ import pytest
 from servers import RabbitMQ
 
 from canopsis.transport.connection import Connection, connect
-from canopsis.transport.topology import declare, site_topology
+from canopsis.transport.topology import DEAD, declare, site_topology
 
 Connect = Callable[[], Connection]
 
@@ -33,7 +33,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A broker to kill: the shared one would have all earlier tests' queues to recover."""
     with RabbitMQ(tmp_path_factory.mktemp("mortal")).running() as server:
         connection = connect(replace(server.settings(), write_timeout=30.0))
-        declare(connection, site_topology(["dead_letters"], ["mortal", "published"], 1))
+        declare(connection, site_topology({"dead_letters": (DEAD, "#")}, ["mortal", "published"], 1))
         connection.close()
         # RabbitMQ 3.10 may not find a quorum queue again that is less than a second old when it is killed.
         server.stop()
@@ -46,6 +46,6 @@ def engine(link: Connect, request: pytest.FixtureRequest) -> str:
     """Return the name of an engine whose two partition queues are there and empty."""
     name = request.node.name.replace("[", "-").strip("]")
     connection = link()
-    declare(connection, site_topology(["dead_letters"], [name], 2))
+    declare(connection, site_topology({"dead_letters": (DEAD, "#")}, [name], 2))
     connection.close()
     return name

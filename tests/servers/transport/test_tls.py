@@ -20,7 +20,7 @@ from canopsis.transport.connection import connect
 from canopsis.transport.consumer import Consumer
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
-from canopsis.transport.topology import declare, depth, site_topology
+from canopsis.transport.topology import DEAD, declare, depth, site_topology
 
 OTHER_NAME = "127.0.0.2"
 TLS_CONF = """
@@ -90,7 +90,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRabbitMQ]:
 
 def test_messages_of_every_size_both_ways(broker: TlsRabbitMQ) -> None:
     connection = connect(broker.tls_settings())
-    declare(connection, site_topology(["dead_letters"], ["tls"], 1))
+    declare(connection, site_topology({"dead_letters": (DEAD, "#")}, ["tls"], 1))
     publisher, consumer = ConfirmingPublisher(connection), Consumer(connect(broker.tls_settings()))
     sizes = [0, 1, 700, 16_384, 131_072, 1_000_000] * 6
     for size in sizes:
@@ -115,7 +115,7 @@ def test_messages_of_every_size_both_ways(broker: TlsRabbitMQ) -> None:
 def test_heartbeats_beside_traffic(broker: TlsRabbitMQ) -> None:
     """Two threads on one TLS connection: reads and writes never meet in OpenSSL."""
     connection = connect(broker.tls_settings())
-    declare(connection, site_topology(["dead_letters"], ["tls"], 1))
+    declare(connection, site_topology({"dead_letters": (DEAD, "#")}, ["tls"], 1))
     publisher = ConfirmingPublisher(connection)
     for _ in range(8):
         for _ in range(500):

@@ -15,6 +15,8 @@ from canopsis.transport.consumer import Consumer, Delivery
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
 from canopsis.transport.topology import (
+    COLLECTD,
+    DEAD,
     DELIVERY_LIMIT,
     EVENTS,
     declare,
@@ -26,7 +28,8 @@ from canopsis.transport.topology import (
 )
 
 Connect = Callable[[], Connection]
-SITE = site_topology(["cleaner_events", "collectdgw", "dead_letters"], ["topology"], 2)
+RAW = {"cleaner_events": (EVENTS, "#"), "collectdgw": (COLLECTD, "collectd"), "dead_letters": (DEAD, "#")}
+SITE = site_topology(RAW, ["topology"], 2)
 
 
 def empty(connection: Connection, queue: str) -> None:
@@ -156,7 +159,7 @@ def test_a_queue_made_otherwise_stays(link: Connect, caplog: pytest.LogCaptureFi
     channel.queue_declare("Engine_older.00", durable=True, auto_delete=False)
     channel.close()
     with caplog.at_level(logging.WARNING):
-        declare(connection, site_topology([], ["older"], 1))
+        declare(connection, site_topology({}, ["older"], 1))
     assert "Engine_older.00 stays as it is" in caplog.text
     assert "docs/operations.md, Renew a queue" in caplog.text
     assert depth(connection, "Engine_older.00") == 0
