@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -113,24 +114,33 @@ def reader(path: str) -> Reader:
 
 
 def _top(name: str) -> Reader:
-    """Return what reads the field ``name``, at once from a struct that has it: each event is asked for it."""
-    has: dict[type, bool] = {}
+    """Return what reads the field ``name``: each event is asked for it, so what a type has is looked up once."""
+    readers: dict[type, Reader] = {}
 
     def read(subject: object) -> object:
         kind = type(subject)
-        if kind not in has:
-            has[kind] = issubclass(kind, msgspec.Struct) and name in kind.__struct_fields__
-        return getattr(subject, name) if has[kind] else _field(subject, name)
+        found = readers.get(kind)
+        if found is None:
+            found = readers[kind] = _reader_of(kind, name)
+        return found(subject)
 
     return read
+
+
+def _reader_of(kind: type, name: str) -> Reader:
+    if issubclass(kind, msgspec.Struct):
+        if name == kind.__struct_config__.tag_field:
+            tag = kind.__struct_config__.tag
+            return lambda _subject: tag
+        if name in kind.__struct_fields__:
+            return attrgetter(name)
+    return lambda subject: _field(subject, name)
 
 
 def _field(subject: object, name: str) -> object:
     if isinstance(subject, Mapping):
         found, extra = subject.get(name, ABSENT), subject.get("extra")
     elif isinstance(subject, msgspec.Struct):
-        if name == subject.__struct_config__.tag_field:
-            return subject.__struct_config__.tag
         found = getattr(subject, name) if name in subject.__struct_fields__ else ABSENT
         extra = getattr(subject, "extra", None)
     else:
