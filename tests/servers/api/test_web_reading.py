@@ -182,7 +182,7 @@ class TestAlarms:
 
     @pytest.mark.parametrize("name", ["ack", "cancel", "comment"])
     def test_an_action_is_an_event_on_the_exchange(self, web: Web, tap: Tap, name: str) -> None:
-        answer = web.post(f"/api/v1/alarms/a1/{name}", {"message": "looking", "author": "ann"})
+        answer = web.post(f"/api/v1/alarms/a1/{name}", {"message": "looking"})
         assert answer.status == 202, answer.data
         [(key, _)] = [
             (key, body) for key, body in tap.messages() if answer.json["data"][0]["event_id"].encode() in body
