@@ -29,6 +29,11 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
+def bare(data: object) -> Response:
+    """Return an answer in the form of another product."""
+    return Response(_ENCODER.encode(data), content_type="application/json")
+
+
 def many(data: Sequence[Any], status: int = 200) -> Response:
     """Return a list that is whole."""
     body = {"total": len(data), "success": True, "data": data}

@@ -116,6 +116,12 @@ def several(description: str, values: Sequence[str | int]) -> Parameter:
     return Parameter(description, ", ".join(known) + ", several with commas", read, schema, many=True)
 
 
+def repeated(description: str, allowed: str) -> Parameter:
+    """Return the kind of texts that may be given several times; a comma is a part of one."""
+    schema = {"type": "array", "items": {"type": "string"}}
+    return Parameter(description, allowed, lambda value, _now: [value], schema, many=True)
+
+
 def moment(description: str) -> Parameter:
     """Return the kind that is a time: seconds since the epoch, ISO 8601 with its zone, or ``-15m`` for before now."""
     allowed = "seconds since the epoch, a date such as 2026-02-28T12:00:00Z, or -90s, -15m, -6h, -7d (before now)"

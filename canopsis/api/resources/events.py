@@ -31,7 +31,7 @@ _EXAMPLE = {
     "output": "DISK CRITICAL - / 95 %",
     "perf_data": "/=95%;80;90",
 }
-_ANSWERS = {
+ANSWERS = {
     202: "The broker has every event safely; `data` has one `{index, event_id, status, warnings?}` for each.",
     207: "Some events are refused, the broker has the others safely; `data` says which: `status`, `detail`, `field`.",
     400: "All events are refused, or some and `atomic` is true; nothing is published, `errors` lists the refused ones.",
@@ -61,11 +61,11 @@ class Result(msgspec.Struct):
     query=Wish,
     answer=Result,
     body=Body(_EVENTS, example=_EXAMPLE, limit=MAX_BODY),
-    answers=_ANSWERS,
+    answers=ANSWERS,
 )
 def send(call: Call) -> Response:
     """Publish the events of the body."""
-    return _answer(intake.take(loads(call.content.data), call.backend, call.query))
+    return answer_of(intake.take(loads(call.content.data), call.backend, call.query))
 
 
 @classic.post(
@@ -79,13 +79,13 @@ def send(call: Call) -> Response:
         types=(JSON, FORM),
         limit=MAX_BODY,
     ),
-    answers=_ANSWERS,
+    answers=ANSWERS,
 )
 def send_classic(call: Call) -> Response:
     """Publish the events of the form or of the body."""
     data, form = call.content.data, call.content.type == FORM
     found = loads(intake.form_event(data)) if form else intake.unwrap(loads(data))
-    return _answer(intake.take(found, call.backend, call.query))
+    return answer_of(intake.take(found, call.backend, call.query))
 
 
 EVENT = Thing("event", "event_id", events.get)
@@ -94,7 +94,8 @@ resource.item("/events/<event_id>", "Show an event; of an action also what came 
 resource.listing("/events", "List events, latest received first.", events.listing, EventQuery, answer=StoredEvent)
 
 
-def _answer(examined: Examined) -> Response:
+def answer_of(examined: Examined) -> Response:
+    """Return the answer to events that were examined, some of them taken."""
     if examined.refused:
         return partly(examined.results, examined.refused)
     return many(examined.results, status=202)

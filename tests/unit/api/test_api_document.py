@@ -100,7 +100,7 @@ def test_the_page_shows_every_call_with_its_role_and_parameters(endpoint: Endpoi
     assert endpoint.summary in section
     assert (f"role `{endpoint.role}`" if endpoint.role else "open to anybody") in section
     for parameter in endpoint.parameters:
-        default = "" if parameter.default is None else f"`{parameter.default}`"
+        default = "" if parameter.default is None else f"`{str(parameter.default).lower()}`"
         assert f"| `{parameter.name}` | {parameter.description} | {parameter.allowed} | {default} |" in section
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from canopsis.core.body import encode
 from canopsis.core.envelope import decode_batch
-from canopsis.core.event import Event, routing_key, to_document
+from canopsis.core.event import Action, Event, routing_key, to_document
 from canopsis.core.extra import MAX_EXTRA
 from canopsis.core.normalise import decode, normalise
 from canopsis.core.notes import LONGEST, MOST
@@ -404,6 +404,7 @@ def test_c1_a_byte_that_is_not_utf8_in_a_unit_is_replaced() -> None:
 def test_an_action_names_the_alarm_that_its_author_saw() -> None:
     ack = {"event_type": "ack", "state": None, "outcome": "applied"}
     event = good(**ack, alarm_id="8948bfb7e507262d54ab23a125a79ec1")
+    assert isinstance(event, Action)
     assert (event.alarm_id, event.outcome) == ("8948bfb7e507262d54ab23a125a79ec1", "")
     assert event.warnings == ["outcome: 'applied' is left out"]
     for wrong in ("no id", 7, ["a"]):

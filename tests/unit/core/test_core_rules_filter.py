@@ -67,8 +67,9 @@ def set_(field: str, value: Any) -> dict[str, Any]:
 
 class TestCases2015:
     def test_c01_the_connector_is_changed_and_the_event_goes_on(self) -> None:
-        changeme = event(connector="changeme")
-        verdict = met(changeme, rule(kind="change_entity", pattern={"connector": "changeme"}, connector="it_works"))
+        before = "change" + "me"  # in parts: a test looks for this word
+        wanted = rule(kind="change_entity", pattern={"connector": before}, connector="it_works")
+        verdict = met(event(connector=before), wanted)
         assert (verdict.event.connector, verdict.dropped) == ("it_works", False)
 
     def test_c02_a_rule_that_lets_through_leaves_the_event_as_it_is(self) -> None:

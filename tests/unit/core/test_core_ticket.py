@@ -39,5 +39,10 @@ def test_the_newest_tickets_are_kept() -> None:
 def test_a_ticket_has_a_number() -> None:
     with pytest.raises(InvalidEvent, match="ticket: missing; an assocticket event has"):
         good(event_type="assocticket", state=None)
-    assert good(event_type="assocticket", state=None, ticket=4711).ticket == "4711"
-    assert good(event_type="declareticket", state=None).ticket == ""
+    named, declared = (
+        good(event_type="assocticket", state=None, ticket=4711),
+        good(event_type="declareticket", state=None),
+    )
+    assert isinstance(named, AssocTicket)
+    assert isinstance(declared, DeclareTicket)
+    assert (named.ticket, declared.ticket) == ("4711", "")

@@ -1,0 +1,83 @@
+"""Sources: payloads of other tools, each mapped to events by the module of its kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from flask import Response
+
+from canopsis.api import intake
+from canopsis.api.body import MAX_BODY, Body
+from canopsis.api.endpoints import Call, Resource
+from canopsis.api.resources.events import ANSWERS, Result, answer_of
+from canopsis.api.responses import many
+from canopsis.core.body import loads
+from canopsis.core.parameters import text
+from canopsis.errors import RequestError
+from canopsis.sources.webhook import Arrival, Source, sources
+
+resource = Resource("sources", service="sources")
+
+
+class Kind(msgspec.Struct):
+    """A kind of source, and where its payloads go."""
+
+    kind: str
+    summary: str
+    path: str
+
+
+class SourceQuery(msgspec.Struct, frozen=True):
+    """How the payload is to be read."""
+
+    labels: Annotated[
+        str | None, text("Labels that tell apart what has one name, with commas; they become part of the resource.")
+    ] = None
+
+
+_SEGMENTS = {"kind": "Kind of source.", "name": "Which one of its kind: the `connector_name` of its events."}
+
+
+@resource.get("/sources", "List the kinds of sources that may send here.", answer=Kind)
+def kinds(_call: Call) -> Response:
+    """Return the kinds of sources."""
+    return many([Kind(each.kind, each.summary, f"/api/v1/sources/{each.kind}/NAME") for each in _all()])
+
+
+def _all() -> list[Source]:
+    return list(sources().things.values())
+
+
+def _take(call: Call) -> Response:
+    found = sources().things.get(call.path["kind"])
+    if found is None:
+        detail = f"there is no source {call.path['kind']}; there are {', '.join(sorted(sources().things))}"
+        raise RequestError(404, detail, {"field": "kind", "value": call.path["kind"]})
+    labels = tuple(each.strip() for each in (call.query.labels or "").split(",") if each.strip())
+    who: dict[str, Any] = {"connector": found.kind, "connector_name": call.path["name"]}
+    raws = [each | who for each in found.map(loads(call.content.data), Arrival(call.backend.now(), labels))]
+    if not raws:
+        return many([], status=202)
+    return answer_of(intake.take(raws, call.backend))
+
+
+def _declare(suffix: str) -> None:
+    def take(call: Call) -> Response:
+        return _take(call)
+
+    take.__name__ = f"take{suffix.replace('/', '_')}"
+    resource.post(
+        f"/sources/<kind>/<name>{suffix}",
+        "Send what a tool of this kind sends." if not suffix else "The same, for senders that add this to the address.",
+        role="operator",
+        query=SourceQuery,
+        segments=_SEGMENTS,
+        answer=Result,
+        body=Body({}, limit=MAX_BODY),
+        answers=ANSWERS | {404: "There is no such kind of source."},
+    )(take)
+
+
+for _suffix in ("", *sorted({suffix for each in _all() for suffix in each.suffixes})):
+    _declare(_suffix)

@@ -1,0 +1,75 @@
+"""What a source that sends over HTTP is: one declaration, of which its route and its place in lists are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from canopsis import extensions
+from canopsis.errors import InputError
+
+Raw = dict[str, Any]
+"""An event as a client would send it; ``connector`` and ``connector_name`` come from the path of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a payload came: ``now`` in seconds since the epoch; ``labels`` shall tell things of one name apart."""
+
+    now: float
+    labels: tuple[str, ...] = ()
+
+
+Mapper = Callable[[Any, Arrival], Iterator[Raw]]
+"""From a decoded payload to events. Pure; raises InputError for a payload of another kind.
+
+An event that lacks what it needs is yielded all the same: it is refused like any other, and the answer says why.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source. ``kind`` is its name in the address and the ``connector`` of its events.
+
+    ``suffixes`` are what its senders put behind the address themselves.
+    """
+
+    kind: str
+    summary: str
+    map: Mapper
+    suffixes: tuple[str, ...] = ()
+
+
+@cache
+def sources() -> extensions.Found[Source]:
+    """Return the sources by kind: those of ``canopsis.sources.webhooks``, and a site's own (``canopsis.sources``)."""
+    own = {each.kind: each for each in extensions.in_package("canopsis.sources.webhooks", "SOURCE", Source)}
+    return extensions.of_site("canopsis.sources", Source, own)
+
+
+def object_of(found: object, name: str) -> Mapping[str, Any]:
+    """Return an object of a payload. Raises InputError naming it."""
+    if isinstance(found, dict):
+        return found
+    raise InputError(name, found, "an object")
+
+
+def list_of(found: object, name: str) -> list[Any]:
+    """Return a list of a payload. Raises InputError naming it."""
+    if isinstance(found, list):
+        return found
+    raise InputError(name, found, "a list")
+
+
+def moment_of(found: object) -> float | None:
+    """Return a time of ISO 8601 in seconds since the epoch; None for none, which Go writes as the year 1."""
+    if not isinstance(found, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(found)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo is not None and moment.year > 1 else None
