@@ -100,12 +100,14 @@ def main() -> int:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("events/s", "worker µs", "all µs", "lost", "balanced")}
+    return {
+        name: row[name] for name in ("events/s", "rabbitmq µs", "mongodb µs", "worker µs", "all µs", "lost", "balanced")
+    }
 
 
 def _ratios(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return the medians of each, and what they are beside those of the chain without rules."""
-    names = ("events/s", "worker µs", "all µs")
+    names = ("events/s", "mongodb µs", "worker µs", "all µs")
     medians = {
         run: {name: statistics.median(row[name] for row in rows) for name in names} for run, rows in found.items()
     }
