@@ -16,7 +16,12 @@ SSH = (
         "SSH has to let {user} in: give ansible_user in group_vars/canopsis/main.yml, or bring its key (ssh-copy-id)",
         "ansible_user",
     ),
-    (r"host key verification|identification has changed", "its key known here: log in by ssh once", "known_hosts"),
+    (
+        r"host key for (?P<name>\S+) has changed",
+        "the key that is known here. Where the host was made anew: ssh-keygen -R '{name}', then log in by ssh once",
+        "known_hosts",
+    ),
+    (r"host key verification", "its key known here: log in by ssh once", "known_hosts"),
     (
         r"could not resolve|name or service not known|nodename nor servname",
         "an address that this controller knows",
@@ -44,10 +49,11 @@ def unseen(host: str, result: Mapping[str, Any], user: str) -> list[Finding]:
     said = " ".join(str(result.get(part, "")) for part in ("module_stderr", "module_stdout", "msg"))
     text = NOISE.sub("", " ".join(said.split())) or "it does not say why"
     cases = SSH if result.get("unreachable") else FAILED
-    needed, variable = next((case[1], case[2]) for case in cases if re.search(case[0], text, re.IGNORECASE))
+    matches = ((re.search(case[0], text, re.IGNORECASE), case[1], case[2]) for case in cases)
+    names, needed, variable = next((each[0].groupdict(), each[1], each[2]) for each in matches if each[0])
     check = "reach" if result.get("unreachable") else "look"
     who = user or "your own user name here (no ansible_user is set)"
-    return [Finding(host, check, _end(text), needed.format(user=who), variable)]
+    return [Finding(host, check, _end(text), needed.format(user=who, **names), variable)]
 
 
 def _end(text: str) -> str:

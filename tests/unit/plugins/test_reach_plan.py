@@ -18,7 +18,12 @@ def away(text: str) -> dict[str, Any]:
     [
         ("jo@192.0.2.1: Permission denied (publickey,password).", "SSH has to let jo in", "ansible_user"),
         ("Received disconnect: Too many authentication failures", "SSH has to let jo in", "ansible_user"),
-        ("Host key verification failed.", "log in by ssh once", "known_hosts"),
+        ("Host key verification failed.", "its key known here: log in by ssh once", "known_hosts"),
+        (
+            "Host key for [n1]:22 has changed and you have requested strict checking. Host key verification failed.",
+            "made anew: ssh-keygen -R '[n1]:22', then log in",
+            "known_hosts",
+        ),
         ("ssh: Could not resolve hostname canopsis9: Name or service not known", "controller knows", "ansible_host"),
         ("ssh: connect to host 192.0.2.1 port 22: Connection timed out", "is up and takes SSH", "ansible_host"),
         ("ssh: connect to host 192.0.2.1 port 22: Connection refused", "is up and takes SSH", "ansible_host"),
