@@ -8,6 +8,7 @@ import json
 import os
 import re
 import statistics
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,8 @@ UNDONE = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "N
 SWALLOWED = re.compile(r"ignore_errors|failed_when:\s*false")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 COMMANDS = ("./build-install.sh", "./run-tests.sh")
+EVERYWHERE = ("/", "/home", "/mnt", "/opt", "/root", "/srv", "/usr/local/src", "/usr/src", tempfile.gettempdir())
+"""Folders that every host has: a text that names one gives nothing away."""
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;]+)")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -150,10 +153,11 @@ def test_every_role_specifies_its_variables_and_explains_itself() -> None:
         assert [role.name for role in roles if not (role / wanted).is_file()] == [], wanted
 
 
+@pytest.mark.skipif(str(ROOT.parent) in EVERYWHERE, reason="the checkout lies in a folder that every host has")
 def test_no_text_names_the_folder_it_is_developed_in() -> None:
     place = f"{ROOT.parent}/"
     texts = files("*.py", "*.md", "*.yml", "*.sh", "*.cfg", "*.toml", "*.txt", "*.j2", "control")
-    assert ROOT.parent == Path("/") or [shown(path) for path in texts if place in path.read_text()] == []
+    assert [shown(path) for path in texts if place in path.read_text()] == []
 
 
 @pytest.mark.parametrize("document", documents(), ids=shown)

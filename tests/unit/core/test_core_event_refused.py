@@ -301,7 +301,7 @@ def test_b13_a_byte_that_is_not_utf_8_is_replaced_and_told() -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        (b'{"output":"caf\xe9",}', "byte 17"),
+        (b'{"output":"caf\xe9" 5}', "byte 17"),
         (b'{"a":"\xc3\xa9\xff" 5}', "byte 11"),
         (b'\xef\xbb\xbf{"a" 5}', "byte 8"),
         (b'{"a":"\xc3\xa9" 5}', "byte 10"),
