@@ -15,7 +15,7 @@ readonly LOGS=$PWD/log/tests
 CACHE=${CANOPSIS_TEST_CACHE:-${HOME:-/tmp}/.cache/canopsis-tests}
 
 declare -A seconds=() results=()
-stages=() paths=() options=() lane=""
+stages=() paths=() options=() lacking=() reasons=() lane=""
 
 usage() {
     cat <<'TEXT'
@@ -102,10 +102,12 @@ refuse() {
 
 # --- what a run needs ---------------------------------------------------------------------------
 
+# Installs a package; what an ordinary user lacks is kept for refuse_lacking, who tells all of it at once.
 need_debian() {
     local package=$1 reason=$2
     if ((EUID != 0)); then
-        cannot "$reason. Install it with: sudo apt-get update && sudo apt-get install --no-install-recommends $package"
+        lacking+=("$package") reasons+=("$reason")
+        return 0
     fi
     command -v apt-get >/dev/null || cannot "$reason, and this host has no apt-get to install $package with"
     say "installing $package ($reason)"
@@ -114,11 +116,18 @@ need_debian() {
         cannot "apt-get install $package failed, see $LOGS/apt.log"
 }
 
+refuse_lacking() {
+    ((${#lacking[@]} > 0)) || return 0
+    local reason
+    reason=$(printf '; %s' "${reasons[@]}")
+    cannot "${reason:2}. Install it with: sudo apt-get update && sudo apt-get install --no-install-recommends ${lacking[*]}"
+}
+
 # git lists the files of the checkout. One that came as an archive gets a repository beside it that knows no commit.
 bring_git() {
     command -v git >/dev/null || need_debian git "git lists the files of the checkout"
     export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$PWD
-    [[ ! -e .git ]] || return 0
+    [[ ! -e .git ]] && command -v git >/dev/null || return 0
     export GIT_DIR=$LOGS/git GIT_WORK_TREE=$PWD
     git init --quiet
 }
@@ -134,10 +143,12 @@ bring_tools() {
             molecule) if [[ ! $(containers_lack) ]]; then bring_containers; else is_everything || cannot "$(containers_lack)"; fi ;;
         esac
     done
+    refuse_lacking
 }
 
 bring_python() {
     command -v python3 >/dev/null || need_debian python3-venv "there is no python3"
+    command -v python3 >/dev/null || return 0
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         cannot "Python 3.11 or newer is needed, $(python3 --version) was found"
     python3 -c 'import ensurepip, venv' 2>/dev/null || need_debian python3-venv "python3 cannot make virtual environments"

@@ -147,3 +147,20 @@ def test_f8_git_is_asked_for_before_anything_runs(scratch: Scratch, tmp_path: Pa
     assert "CANNOT RUN: git lists the files of the checkout" in done.stderr
     assert "=== unit" not in done.stdout
     assert shutil.which("git"), "this host has git: it was hidden"
+
+
+AS_USER = ["unshare", "--user", "--map-user=1000"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(
+    bool(AS_USER) and subprocess.run([*AS_USER, "true"], capture_output=True, check=False).returncode != 0,
+    reason="root cannot become somebody else here (unshare --user)",
+)
+def test_f8_a_user_is_told_at_once_all_that_is_missing(scratch: Scratch, tmp_path: Path) -> None:
+    environment = ENVIRON | {"PATH": _tools_without(tmp_path, "git", "python3")}
+    command = [*AS_USER, "./run-tests.sh", "unit"]
+    done = subprocess.run(command, cwd=scratch.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "CANNOT RUN: git lists the files of the checkout; there is no python3" in done.stderr
+    assert done.stderr.endswith("apt-get install --no-install-recommends git python3-venv\n")
+    assert "=== unit" not in done.stdout
