@@ -157,9 +157,16 @@ def inventory_findings(
         options=_options(),
         even=even,
         chain=_default_chain(),
+        absent=_absent({str(values.get("canopsis_bundle") or "") for values, _ in found.values()}),
     )
     rows: list[dict[str, str]] = as_rows(canopsis_inventory.check(inventory))
     return rows
+
+
+def _absent(paths: Iterable[str]) -> frozenset[str]:
+    """Return those of ``paths`` that are no files of this controller, which looks for none where it was started."""
+    known = {path: Path(path).expanduser() for path in paths if path}
+    return frozenset(path for path, place in known.items() if not (place.is_absolute() and place.is_file()))
 
 
 def _variables(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -109,7 +109,7 @@ class Inventory:
     """Groups, and the variables of each host that are ours by name; ``options`` says what each may be.
 
     ``broken`` are variables of a host that cannot be computed, with the reason; ``chain`` is that of a host that gives
-    none.
+    none; ``absent`` are the bundles that the controller does not find.
     """
 
     groups: Mapping[str, list[str]]
@@ -118,6 +118,7 @@ class Inventory:
     broken: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     even: bool = False
     chain: list[dict[str, Any]] = field(default_factory=list)
+    absent: frozenset[str] = frozenset()
 
     @property
     def hosts(self) -> list[str]:
@@ -430,6 +431,15 @@ def _ended(inventory: Inventory) -> Iterator[Finding]:
         yield Finding("inventory", "version of mongodb", found, needed, "mongodb_source", "warning")
 
 
+def _bundles(inventory: Inventory) -> Iterator[Finding]:
+    """The host is half made already when its bundle is copied to it."""
+    for host in inventory.hosts:
+        bundle = str(inventory.of(host).get("canopsis_bundle") or "")
+        if bundle in inventory.absent:
+            needed = "the whole path of a file on this controller; ./build-install.sh bundle makes it"
+            yield Finding(host, "bundle", f"no file {bundle}", needed, "canopsis_bundle")
+
+
 RULES = (
     _groups,
     _places,
@@ -449,4 +459,5 @@ RULES = (
     _alone,
     _archive,
     _ended,
+    _bundles,
 )

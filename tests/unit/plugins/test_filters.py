@@ -141,6 +141,22 @@ def test_the_variables_that_a_run_makes_are_no_mistakes_of_the_inventory(filters
     ]
 
 
+def test_a_bundle_that_is_not_on_the_controller_is_told_before_anything_changes(
+    filters: Filters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "good.tar").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    bundles = {"a": f"{tmp_path}/good.tar", "b": "~/good.tar", "c": "", "d": f"{tmp_path}/bad.tar", "e": "good.tar"}
+    tiers = {key: list(bundles) for key in ("canopsis", "engines")}
+    hostvars = {host: {"canopsis_bundle": path} for host, path in bundles.items()}
+    rows = filters["canopsis_inventory_findings"](tiers, hostvars, False)
+    assert [(row["host"], row["found"], row["level"]) for row in rows if row["variable"] == "canopsis_bundle"] == [
+        ("d", f"no file {tmp_path}/bad.tar", "error"),
+        ("e", "no file good.tar", "error"),
+    ]
+
+
 def test_a_bad_url_is_told_by_its_variable(filters: Filters) -> None:
     with pytest.raises(AnsibleFilterError, match="canopsis_amqp_url begins otherwise than allowed: amqp://"):
         filters["canopsis_endpoint"]("http://x", "amqp")
