@@ -182,7 +182,7 @@ class _Sending:
 
     def _events(self, begin: int) -> Iterator[dict[str, Any]]:
         action, ids = ACTIONS[self.task["action"]], self.task["alarm_ids"][begin : begin + _CHUNK]
-        known = {each.id: each for each in self.call.ask(alarms.by_ids, ids)}
+        known = {each.id: each for each in self.call.ask(alarms.standing, ids)}
         for number, alarm_id in enumerate(ids, begin):
             alarm = known.get(alarm_id)
             if alarm is None:

@@ -52,6 +52,9 @@ _LIST = Listing(
     without=("steps", "written_by"),
     note="By default open ones by latest event, resolved by latest end, all by age.",
 )
+_STANDING = dict.fromkeys((*_LIST.without, "output", "long_output", "initial_output"), False)
+"""Projection: how alarms stand, without their steps and texts, which may be a hundred times as much."""
+
 SEARCHED = ("connector", "connector_name", "component", "resource", "output", "tags")
 
 _ORDERS = {
@@ -126,6 +129,13 @@ def by_ids(db: Store, alarm_ids: Sequence[str]) -> list[Alarm]:
     return [msgspec.convert(document, Alarm) for document in found]
 
 
+def standing(db: Store, alarm_ids: Sequence[str]) -> list[Alarm]:
+    """Return those of these alarms that there are, without their steps and texts. Raises StoreError."""
+    with store_errors("reading alarms"):
+        found = list(db[COLLECTION].find({"_id": {"$in": list(alarm_ids)}}, _STANDING))
+    return [msgspec.convert(document, Alarm) for document in found]
+
+
 def latest(db: Store, entity_ids: Sequence[str], count: int = 5) -> list[Alarm]:
     """Return the last ``count`` alarms of each entity, open or resolved, the newest first. Raises StoreError."""
     found: list[Document] = []
@@ -136,12 +146,15 @@ def latest(db: Store, entity_ids: Sequence[str], count: int = 5) -> list[Alarm]:
 
 
 def due(db: Store, now: float, limit: int = 1000) -> list[Alarm]:
-    """Return the alarms that are to be looked at again by ``now``, the earliest first. Raises StoreError.
+    """Return the alarms that are to be looked at again by ``now``, as ``standing`` does, the earliest first.
+
+    Raises StoreError.
 
     A document that is no alarm is left where it is, and named in the log: the others go on.
     """
     with store_errors("reading alarms"):
-        found = list(db[COLLECTION].find({"wake_at": {"$gt": 0, "$lte": now}}).sort("wake_at", ASCENDING).limit(limit))
+        due = db[COLLECTION].find({"wake_at": {"$gt": 0, "$lte": now}}, _STANDING)
+        found = list(due.sort("wake_at", ASCENDING).limit(limit))
     return [alarm for alarm in map(_readable, found) if alarm is not None]
 
 
@@ -153,7 +166,8 @@ def perhaps_mistimed(db: Store, limit: int = 1000) -> list[Alarm]:
     """
     untimed: Document = {"wake_at": None, "$or": _TIMED}
     with store_errors("reading alarms"):
-        found = list(db[COLLECTION].find({"open": True, "$or": [{"wake_at": {"$gt": 0}}, untimed]}).limit(limit))
+        timed: Document = {"open": True, "$or": [{"wake_at": {"$gt": 0}}, untimed]}
+        found = list(db[COLLECTION].find(timed, _STANDING).limit(limit))
     return [alarm for alarm in map(_readable, found) if alarm is not None]
 
 
