@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from canopsis.errors import InputError
 from canopsis.store import alarms, dead_letters, entities, events, metrics, query
@@ -154,6 +155,14 @@ def test_open_alarms_of_entities(filled: Store) -> None:
     assert sorted(found) == ["resource:host2/cpu", "resource:host4/cpu"]
     assert found["resource:host2/cpu"].id == "a002"
     assert found["resource:host2/cpu"].steps[0].e == "e1"
+
+
+def test_how_alarms_stand_is_read_without_their_steps_and_texts(filled: Store) -> None:
+    (found,) = alarms.standing(filled, ["a002", "none"])
+    (whole,) = alarms.by_ids(filled, ["a002"])
+    assert whole.steps
+    assert whole.output
+    assert found == replace(whole, steps=[], written_by=[], output="", long_output="", initial_output="")
 
 
 def test_due_alarms(filled: Store) -> None:
