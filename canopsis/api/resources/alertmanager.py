@@ -37,10 +37,15 @@ _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"
 _ALLOWED = 'name="text", name!="text", name=~"expression" or name!~"expression"'
 
 
-class AlertsQuery(msgspec.Struct, frozen=True):
-    """Which alerts, as Alertmanager has it."""
+class Filter(msgspec.Struct, frozen=True):
+    """Which labels, as Alertmanager has it."""
 
     filter: Annotated[list[str] | None, repeated("A matcher of labels.", _ALLOWED)] = None
+
+
+class AlertsQuery(Filter, frozen=True):
+    """Which alerts, as Alertmanager has it."""
+
     active: Annotated[bool, flag("With those that are active.")] = True
     silenced: Annotated[bool, flag("With those that are snoozed.")] = True
     inhibited: Annotated[bool, flag("Taken, and without effect: no alarm inhibits another.")] = True
@@ -76,21 +81,14 @@ class Alert(msgspec.Struct):
 def alerts(call: Call) -> Response:
     """Return the alerts that all matchers match."""
     query: AlertsQuery = call.query
-    wanted = [_matcher(each) for each in query.filter or ()]
-    found = (_alert(alarm, call.backend.now()) for alarm in _open(call))
-    return bare(
-        [
-            each
-            for each in found
-            if (query.silenced if each.status.silencedBy else query.active)
-            and all(matches(each.labels) for matches in wanted)
-        ]
-    )
+    now = call.backend.now()
+    shown = (alarm for alarm in _open(call) if (query.silenced if alarm.snooze else query.active))
+    return bare([_alert(alarm, now) for alarm in shown])
 
 
-@resource.get("/silences", "List snoozed alarms as silences of Alertmanager.", query=AlertsQuery, answer=Any, bare=True)
+@resource.get("/silences", "List snoozed alarms as silences of Alertmanager.", query=Filter, answer=Any, bare=True)
 def silences(call: Call) -> Response:
-    """Return a silence for each alarm that is snoozed."""
+    """Return a silence for each alarm that is snoozed and that all matchers match."""
     return bare([_silence(alarm) for alarm in _open(call) if alarm.snooze is not None])
 
 
@@ -105,10 +103,13 @@ def status(call: Call) -> Response:
 
 
 def _open(call: Call) -> Iterator[Alarm]:
+    """Yield the open alarms that all matchers of a request match. Raises InputError, StoreError."""
+    wanted = [_matcher(each) for each in call.query.filter or ()]
     start: int | None = 0
     while start is not None and start < MOST:
         page = call.ask(alarms.listing, AlarmQuery(paging=Paging(start, _PAGE, "created", call.weigh)))
-        yield from (convert(document, Alarm) for document in page.data)
+        found = (convert(document, Alarm) for document in page.data)
+        yield from (alarm for alarm in found if all(matches(_labels(alarm)) for matches in wanted))
         whole = len(page.data) == _PAGE
         start = page.next if page.next is not None else start + _PAGE if whole else None
 

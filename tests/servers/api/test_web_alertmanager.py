@@ -173,6 +173,8 @@ class TestAmtool:
         assert (silenced["labels"]["alertname"], silenced["status"]["state"]) == ("c", "suppressed")
         (silence,) = amtool(web, tmp_path, "silence", "query")
         assert (silence["createdBy"], silence["comment"]) == ("ann", "lunch")
+        assert amtool(web, tmp_path, "silence", "query", "alertname=a") == []
+        assert len(amtool(web, tmp_path, "silence", "query", "alertname=c")) == 1
 
     def test_a_matcher_that_is_none_is_named(self, web: Web) -> None:
         answer = web.get("/api/v2/alerts?filter=severity")
