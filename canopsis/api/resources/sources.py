@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +17,8 @@ from canopsis.core.body import loads
 from canopsis.core.parameters import text
 from canopsis.errors import RequestError
 from canopsis.sources.webhook import Arrival, Source, sources
+
+_LOG = logging.getLogger(__name__)
 
 resource = Resource("sources", service="sources")
 
@@ -43,6 +46,10 @@ _SEGMENTS = {"kind": "Kind of source.", "name": "Which one of its kind: the `con
 def kinds(_call: Call) -> Response:
     """Return the kinds of sources."""
     return many([Kind(each.kind, each.summary, f"/api/v1/sources/{each.kind}/NAME") for each in _all()])
+
+
+for _name, _why in sources().broken.items():
+    _LOG.error("the source %s is not served, for it cannot be loaded: %s", _name, _why)
 
 
 def _all() -> list[Source]:

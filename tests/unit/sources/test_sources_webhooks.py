@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from canopsis.core.normalise import normalise
 from canopsis.errors import InputError, InvalidEvent
 from canopsis.sources.webhook import Arrival, moment_of, sources
 
+ROOT = Path(__file__).parents[3]
 NOW = 1_796_040_000.0
 PAYLOADS = Path(__file__).parent / "payloads"
 GOLDEN = sorted(PAYLOADS.glob("*/*.json"))
@@ -62,3 +67,36 @@ def test_times(given: str, found: float | None) -> None:
 def test_nothing_of_ours_is_broken() -> None:
     assert sources().broken == {}
     assert {"alertmanager", "grafana"} <= set(sources().things)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A site's own package, installed: the module that the documentation shows, and metadata, are on the path."""
+    page = (ROOT / "docs" / "extending.md").read_text().split("## Add a source")[1]
+    (tmp_path / "own_source.py").write_text(page.split("```python\n")[1].split("```")[0])
+    info = tmp_path / "own_source-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-source\nVersion: 1.0\n")
+    points = ("uptimekuma = own_source:SOURCE", "lost = own_source.lost:SOURCE")
+    (info / "entry_points.txt").write_text("[canopsis.sources]\n" + "\n".join(points))
+    monkeypatch.syspath_prepend(tmp_path)
+    sources.cache_clear()
+    yield
+    sources.cache_clear()
+
+
+@pytest.mark.usefixtures("package")
+def test_a_source_of_an_installed_package_is_one_of_the_site_and_one_that_is_lost_is_named() -> None:
+    payload = {"monitor": {"hostname": "web1", "name": "shop"}, "heartbeat": {"status": 0}, "msg": "down"}
+    (raw,) = mapped("uptimekuma", payload)
+    event = normalise(raw | {"connector": "uptimekuma", "connector_name": "one"}, NOW)
+    assert (event.entity_id, event.output) == ("resource:web1/shop", "down")
+    assert "own_source.lost:SOURCE of the package own-source" in sources().broken["lost"]
+
+
+@pytest.mark.usefixtures("package")
+def test_the_web_server_says_which_source_it_does_not_serve() -> None:
+    code = "import canopsis.api.resources.sources"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, *sys.path)))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=True)
+    assert "the source lost is not served, for it cannot be loaded: own_source.lost:SOURCE" in done.stderr
