@@ -15,6 +15,7 @@ from typing import Any
 
 from canopsis.cli.common import DONE, command, parser, say, show_json, table
 from canopsis.core.status import NAMES as STATUSES
+from canopsis.core.status import STATES
 from canopsis.errors import InputError, SiteError
 from canopsis.ops import config
 from canopsis.ops.apiclient import PREFIX, Api
@@ -30,7 +31,6 @@ canopsis alarms --component web1 --resource disk --steps
 canopsis alarms --json | jq '.[].output'
 """
 
-STATES = ("ok", "warning", "critical", "unknown")
 HEADER = ("STATE", "STATUS", "AGE", "ACK", "WHAT", "OUTPUT")
 STEPS_HEADER = ("TIME", "STEP", "VALUE", "AUTHOR", "MESSAGE")
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from canopsis.cli.alarms import STATES
 from canopsis.cli.common import DONE, NOT_DONE, command, complain, murmur, parser, say, show_json
 from canopsis.core import plugin
 from canopsis.core.normalise import normalise
+from canopsis.core.status import STATES
 from canopsis.errors import InvalidEvent
 from canopsis.ops import config, pluginrun
 from canopsis.ops.apiclient import Api

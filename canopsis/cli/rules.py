@@ -15,6 +15,7 @@ import yaml
 
 from canopsis.cli.alarms import cut
 from canopsis.cli.common import DONE, NOT_DONE, command, complain, parser, say, show_json, table
+from canopsis.core.rules.rule import ADDED
 from canopsis.errors import InputError, SiteError
 from canopsis.ops import config
 from canopsis.ops.apiclient import PREFIX, Api
@@ -35,9 +36,6 @@ KINDS = {"event-filter": "event-filters", "table": "tables"}
 """What files call a kind, and the API a list of them."""
 
 HEADER = ("PRIORITY", "ID", "TYPE", "ENABLED", "MATCHED", "DROPPED", "FAILED", "DESCRIPTION")
-
-ADDED = frozenset({"rev", "author", "created", "updated", "counts"})
-"""What the API adds to a rule that was sent."""
 
 _PAGE = 200
 _WIDTH = 140

@@ -15,6 +15,7 @@ import msgspec
 
 from canopsis.core.extra import MAX_FLOAT, whole_noted
 from canopsis.core.notes import Notes
+from canopsis.core.status import STATES
 from canopsis.core.text import MAX_NAME, NAMES, is_name, name_of
 from canopsis.errors import InvalidEvent, shorten
 
@@ -40,7 +41,7 @@ EVENT_IDS = "1 to 64 letters, digits or any of _ . : -"
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _TIMES = "seconds since the epoch (UTC), from 2000-01-01 to now"
 _STATES = "0 (OK), 1 (warning), 2 (critical) or 3 (unknown)"
-_WORDS = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+_WORDS = {word: state for state, word in enumerate(STATES)}
 _SCALES = {
     "nagios": (0, 1, 2, 3),
     "severity": (0, 1, 1, 2),

@@ -60,11 +60,12 @@ def _timed(change: Change | None, rules: LifecycleRules) -> Change | None:
     wake_at = next_wake(change.alarm, rules)
     if wake_at != change.alarm.wake_at:
         timed = structs.replace(change.alarm, wake_at=wake_at)
-        return Change(change.kind, timed, change.steps, change.fields | _WAKE_AT)
+        return Change(change.kind, timed, change.steps, change.fields | WAKE_AT)
     return change if change.steps or change.fields else None
 
 
-_WAKE_AT = frozenset({"wake_at"})
+WAKE_AT = frozenset({"wake_at"})
+"""The fields of a change that only says when the alarm is to be looked at again: nobody is told of it."""
 
 
 def outcome_of(event: Action, alarm: Alarm | None, change: Change | None) -> str:

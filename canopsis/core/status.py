@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+STATES = ("ok", "warning", "critical", "unknown")
+"""What the states 0 to 3 are called."""
+
 OFF = 0
 ONGOING = 1
 STEALTHY = 2

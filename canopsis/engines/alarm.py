@@ -15,7 +15,7 @@ from canopsis.core.change import Change, LifecycleRules
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Action, Event, routing_key
 from canopsis.core.event_types.check import Check
-from canopsis.core.lifecycle import ACTING, apply, is_late, is_quiet, outcome_of
+from canopsis.core.lifecycle import ACTING, WAKE_AT, apply, is_late, is_quiet, outcome_of
 from canopsis.core.timers import next_wake, woken
 from canopsis.engines.alarm_past import Past
 from canopsis.engines.alarm_writes import Writing
@@ -192,13 +192,10 @@ def _take(change: Change, before: Alarm | None, event: Event, work: _Work) -> Al
     """Have a change written and told; return the alarm to remember."""
     after = change.alarm
     if change.kind != "seen":
-        if change.steps or change.fields != _WAKE_AT:
+        if change.steps or change.fields != WAKE_AT:
             work.effects.publish.append(_alert(change, event))
         after = work.writing.add(before, change)
     return after if after.open else None
-
-
-_WAKE_AT = frozenset({"wake_at"})
 
 
 def _let_pass(event: Event, known: _Known, effects: Effects, now: float) -> Event:

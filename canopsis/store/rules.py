@@ -17,7 +17,7 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.client_session import ClientSession
 
 from canopsis.core.parameters import flag, text, words
-from canopsis.core.rules.rule import Declared, document_of
+from canopsis.core.rules.rule import ADDED, Declared, document_of
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
 from canopsis.store.query import Listing, Page, Query, fetch, given, search
@@ -30,9 +30,6 @@ TABLES = "table"
 """The kind of what rules look into."""
 
 INDEXES = (IndexModel([("kind", ASCENDING), ("rule.priority", ASCENDING), ("id", ASCENDING)], name="by_kind"),)
-
-ADDED = ("rev", "author", "created", "updated", "counts")
-"""What the store adds to a rule when it shows it."""
 
 _LIST = Listing(COLLECTION, {"priority": "rule.priority", "id": "id", "updated": "updated"}, "priority")
 _SEARCHED = ("id", "rule.description")

@@ -17,6 +17,7 @@ from canopsis.api.responses import bare
 from canopsis.core import regex
 from canopsis.core.alarm import Alarm
 from canopsis.core.parameters import flag, repeated, text
+from canopsis.core.status import STATES
 from canopsis.errors import InputError
 from canopsis.store import alarms
 from canopsis.store.alarms import AlarmQuery
@@ -27,7 +28,6 @@ resource = Resource("alertmanager", service="alertmanager", prefix="/api/v2")
 MOST = 10_000
 """Alarms of one answer: its readers know no pages."""
 
-STATES = ("ok", "warning", "critical", "unknown")
 _PAGE = 1000
 
 ENDS_IN = 300.0

@@ -12,23 +12,23 @@ KEPT = 20
 """Tickets of an alarm; of more the oldest are in its steps alone."""
 
 
-class AssocTicket(Action, tag="assocticket"):
+class TicketAction(Action):
+    """What both say of a ticket: a base, no type itself."""
+
+    ticket: str = ""
+    ticket_system: str = ""
+    ticket_url: str = ""
+
+
+class AssocTicket(TicketAction, tag="assocticket"):
     """``ticket`` of another system belongs to the open alarm."""
 
-    ticket: str = ""
-    ticket_system: str = ""
-    ticket_url: str = ""
 
-
-class DeclareTicket(Action, tag="declareticket"):
+class DeclareTicket(TicketAction, tag="declareticket"):
     """The open alarm was declared to another system; its ``ticket`` may be known, or follow by an ``assocticket``."""
 
-    ticket: str = ""
-    ticket_system: str = ""
-    ticket_url: str = ""
 
-
-def _ticket(event: AssocTicket | DeclareTicket, alarm: Alarm, _rules: LifecycleRules, now: float) -> Change | None:
+def _ticket(event: TicketAction, alarm: Alarm, _rules: LifecycleRules, now: float) -> Change | None:
     draft = Draft(event, alarm, now)
     ticket = Ticket(speaker(event), event.output, draft.t, event.ticket, event.ticket_system, event.ticket_url)
     draft.set(ticket=ticket, tickets=[*alarm.tickets, ticket][-KEPT:])

@@ -16,6 +16,9 @@ from canopsis.errors import InputError, InvalidRule
 MAX_DESCRIPTION = 1000
 MOST_PRIORITY = 1_000_000
 
+ADDED = ("rev", "author", "created", "updated", "counts")
+"""What is added to a rule where it is stored and shown."""
+
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _IDS = "1 to 64 letters, digits or any of _ . -"
 _PERIOD = "a time in RFC 3339 with its zone, such as 2026-05-01T22:00:00Z"
