@@ -104,16 +104,25 @@ def _start(call: Call) -> Response:
     if given.action not in ACTIONS:
         raise InputError("action", given.action, ", ".join(ACTIONS))
     parameters = msgspec.structs.asdict(read_struct(given.parameters, PARAMETERS[given.action]))
-    task = _new(call, given)
-    before = call.ask(tasks.create, task)
-    task = task if before is None else _same(before, given)
+    task, again = _kept(call, given)
     try:
-        refused = _Sending(call, task, parameters, again=before is not None).send()
+        refused = _Sending(call, task, parameters, again).send()
     except RequestError as error:
         error.members["task_id"] = task["_id"]
         raise
     call.ask(tasks.sent, task["_id"], refused)
     return one(_task(call, task | {"sent": True, "refused": msgspec.to_builtins(refused)}), status=202)
+
+
+def _kept(call: Call, given: Bulk) -> tuple[Document, bool]:
+    """Return the task, and whether it was there before: then it keeps its alarms, whatever its filter finds now."""
+    before = call.ask(tasks.get, given.task_id) if given.task_id else None
+    if before is None:
+        new = _new(call, given)
+        before = call.ask(tasks.create, new)
+        if before is None:
+            return new, False
+    return _same(before, given), True
 
 
 def _new(call: Call, given: Bulk) -> Document:

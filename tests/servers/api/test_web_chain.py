@@ -175,6 +175,19 @@ def test_a_task_that_is_sent_again_counts_once(web: Web, component: str) -> None
     assert [step["type"] for step in alarm_of(web, component)["steps"]].count("comment") == 1
 
 
+def test_a_task_that_is_sent_again_keeps_the_alarms_that_its_filter_found(web: Web, component: str) -> None:
+    send(web, check(component, 2))
+    eventually(lambda: alarm_of(web, component))
+    asked = {"action": "ack", "filter": {"component": component, "acked": False}, "task_id": component}
+    assert web.post("/api/v1/alarms/actions", asked).status == 202
+    assert task_of(web, component)["applied"] == 1
+    # Acknowledged, it is not among those that the filter finds now.
+    assert web.post("/api/v1/alarms/actions", asked).json["data"][0]["total"] == 1
+    assert task_of(web, component)["applied"] == 1
+    other = web.post("/api/v1/alarms/actions", asked | {"action": "ackremove"})
+    assert (other.status, other.json["field"]) == (409, "task_id")
+
+
 def test_an_action_for_an_alarm_that_ended_does_not_touch_the_next(web: Web, component: str) -> None:
     send(web, check(component, 2))
     eventually(lambda: alarm_of(web, component))
