@@ -18,7 +18,7 @@ from canopsis.ops.apiclient import Api
 from canopsis.ops.config import ClientSettings
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.prove import plan, report, strikes
-from canopsis.ops.prove.model import Delays
+from canopsis.ops.prove.explain import Delays
 from canopsis.ops.prove.run import Options, Proof, Round, Site
 from canopsis.ops.prove.strikes import Strike
 from canopsis.ops.supervisor import Supervisor
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show = murmur if args.json else say
     try:
         prefix = Prefix.find() if args.command_strike else own_prefix()
-        options, site, found = _options(args), _site(prefix, args.url), _strikes(prefix, args)
+        options, site, found = _options(args), _site(prefix, args), _strikes(prefix, args)
         _refuse_unless_well(site)
         show(intent(options, found, settings_of(prefix, args.url)))
         _ask(args.yes)
@@ -111,23 +111,28 @@ def settings_of(prefix: Prefix, urls: Sequence[str]) -> list[ClientSettings]:
     return [replace(own, urls=(url.rstrip("/"),)) for url in urls] or [own]
 
 
-def _site(prefix: Prefix, urls: Sequence[str]) -> Site:
-    found = settings_of(prefix, urls)
+def _site(prefix: Prefix, args: argparse.Namespace) -> Site:
+    found = settings_of(prefix, args.url)
     return Site(
         lambda: [Api(each) for each in found],
         lambda: [each.text() for each in look(prefix).problems],
-        delays_of(prefix),
+        delays_of(prefix, args.patience),
     )
 
 
-def delays_of(prefix: Prefix) -> Delays:
-    """Return the delays of the chain, none on a host that does not know it."""
+def delays_of(prefix: Prefix, patience: float) -> Delays:
+    """Return the delays of the chain, none on a host that does not know it.
+
+    An alarm comes back from its snooze by the beat after it, once what is broken has recovered.
+    """
     try:
-        engines = {engine.name: engine.options for engine in settings.chain(prefix).engines}
-    except ConfigError:
+        engines = {engine.name: engine for engine in settings.chain(prefix).engines}
+        alarm = engines["alarm"]
+    except (ConfigError, KeyError):
         return Delays()
-    options = engines.get("alarm", {})
-    return Delays(_number(options.get("resolve_delay")), _number(options.get("cancel_resolve_delay")))
+    options = alarm.options
+    wake = 2 * alarm.beat_interval + patience
+    return Delays(_number(options.get("resolve_delay")), _number(options.get("cancel_resolve_delay")), wake)
 
 
 def _number(value: object) -> float:

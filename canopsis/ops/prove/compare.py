@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from canopsis.ops.prove import model
-from canopsis.ops.prove.model import Alarm, Delays, Fields, Step
+from canopsis.ops.prove.acts import ACTS
+from canopsis.ops.prove.alarm import APPLIED, SYSTEM, Alarm, Fields, Step
+from canopsis.ops.prove.explain import Delays, explain, is_overdue
+from canopsis.ops.prove.model import Entity
 
 _KEPT = 20
 """Differences that are told in words; the others are counted."""
 
-_TOLD = ("event_type", "connector", "connector_name", "component", "resource", "state", "output", "author", "timestamp")
+_NAMES = ("event_type", "connector", "connector_name", "component", "resource", "timestamp")
+_TOLD = (*_NAMES, "state", "output", "author", "alarm_id", "duration", "ticket", "ticket_system", "ticket_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ COUNTS = tuple(each.name for each in fields(Differences) if each.name not in ("t
 def of_log(entity_id: str, events: Sequence[Fields], logged: Sequence[Fields]) -> Differences:
     """Return what differs between ``events``, as accepted, and the event log of the entity: each is there once."""
     sent = {str(event["event_id"]): event for event in events}
-    # What the site says itself, that an alarm is over, is nobody's event.
-    found = Counter(str(each["_id"]) for each in logged if each["event_type"] != model.RESOLVE)
+    # What the site says itself, that an alarm or a snooze is over, was sent by nobody.
+    found = Counter(str(each["_id"]) for each in logged if each.get("author") != SYSTEM)
     lost = [f"{entity_id}: event {each} is not in the log" for each in sent if each not in found]
     doubled = [f"{entity_id}: event {each} is in the log {n} times" for each, n in found.items() if n > 1]
     wrong = [f"{entity_id}: event {each} in the log was never sent" for each in found if each not in sent]
@@ -52,15 +55,42 @@ def of_log(entity_id: str, events: Sequence[Fields], logged: Sequence[Fields]) -
 
 def _changed(entity_id: str, sent: Fields, logged: Fields) -> Iterator[str]:
     for name in _TOLD:
-        if name in sent and sent[name] != logged.get(name):
+        # An empty text is left out of the log.
+        if name in sent and sent[name] != logged.get(name, ""):
             where = f"{entity_id}: {name} of event {sent['event_id']}"
             yield f"{where} is {logged.get(name)!r} in the log, was {sent[name]!r}"
 
 
-def of_alarms(entity_id: str, events: Sequence[Fields], seen: Sequence[Alarm], delays: Delays) -> Differences:
-    """Return what differs between the alarms that ``events`` must have made and those that are seen, oldest first."""
-    must = model.explain(events, seen, delays)
-    want, have = must.steps, model.Entity(tuple(seen)).steps
+def of_entity(
+    entity_id: str, events: Sequence[Fields], seen: Sequence[Alarm], logged: Sequence[Fields], delays: Delays
+) -> Differences:
+    """Return what differs between what ``events`` must have made of an entity and what is seen and logged of it."""
+    must = explain(events, seen, delays)
+    return of_log(entity_id, events, logged) + of_alarms(entity_id, must, seen) + of_outcomes(entity_id, must, logged)
+
+
+def of_outcomes(entity_id: str, must: Entity, logged: Sequence[Fields]) -> Differences:
+    """Return of which actions the log says wrongly whether they changed their alarm."""
+    actions = [each for each in logged if each["_id"] in must.counted and each["event_type"] in ACTS]
+    texts = [
+        f"{entity_id}: outcome of event {each['_id']} is {each.get('outcome')!r}, it "
+        f"{'changed' if each['_id'] in must.applied else 'did not change'} the alarm"
+        for each in actions
+        if (each.get("outcome") == APPLIED) != (each["_id"] in must.applied)
+    ]
+    return Differences(wrong=len(texts), texts=tuple(texts)[:_KEPT])
+
+
+def of_snoozes(entity_id: str, seen: Sequence[Alarm], delays: Delays, now: float) -> Differences:
+    """Return which alarms must be back from their snooze, and are not."""
+    late = [alarm.id for alarm in seen if is_overdue(alarm, now, delays)]
+    texts = [f"{entity_id}: alarm {each} is snoozed still, though its time is over" for each in late]
+    return Differences(lost=len(texts), texts=tuple(texts)[:_KEPT])
+
+
+def of_alarms(entity_id: str, must: Entity, seen: Sequence[Alarm]) -> Differences:
+    """Return what differs between the alarms of ``must`` and those that are seen, oldest first."""
+    want, have = must.steps, Entity(tuple(seen)).steps
     found = _missing(entity_id, want, have) + _surplus(entity_id, want, have)
     if not found and _keys(want) != _keys(have):
         found = Differences(disordered=1, texts=(f"{entity_id}: {_first(want, have)}",), for_good=True)
@@ -114,7 +144,6 @@ def _different_alarms(want: Sequence[Alarm], have: Sequence[Alarm]) -> Iterator[
     if len(want) != len(have):
         yield f"there are {len(have)} alarms, must be {len(want)}"
     for number, (one, other) in enumerate(zip(want, have, strict=False)):
-        for each in fields(Alarm):
-            must, seen = getattr(one, each.name), getattr(other, each.name)
-            if each.name != "steps" and must != seen:
-                yield f"{each.name} of alarm {number} is {seen!r}, must be {must!r}"
+        for name in one.differing(other):
+            if name != "steps":
+                yield f"{name} of alarm {number} is {getattr(other, name)!r}, must be {getattr(one, name)!r}"

@@ -1,78 +1,38 @@
 """What must be: the plain reading of docs/prove.md, "What must be". Nothing here is shared with the engines.
 
-An event acts on its entity in the order of sending, once by its id. Only one thing is not decided by what was sent:
-when the site resolves an alarm that is over. So every place where it may have done so is tried against what is seen.
+An event acts on its entity in the order of sending, once by its id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+
+from canopsis.ops.prove.acts import ACTS, author_of, message_of, value_of
+from canopsis.ops.prove.alarm import Alarm, Count, Fields, Step
 
 OFF, ONGOING, CANCELLED = 0, 1, 4
-
-RESOLVE = "resolve"
-SYSTEM = "canopsis"
-
-Fields = Mapping[str, Any]
-
-
-class Step(NamedTuple):
-    """One thing that happened to an alarm; ``t`` in seconds since the epoch, ``e`` the id of the event that did it."""
-
-    type: str
-    value: int
-    author: str
-    message: str
-    t: float
-    e: str
-
-
-class Mark(NamedTuple):
-    """Who acknowledged or cancelled, with which words and when."""
-
-    author: str
-    message: str
-    t: float
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """An alarm; ``updated`` is the time of its last change of state or status."""
-
-    open: bool
-    state: int
-    status: int
-    output: str
-    created: float
-    updated: float
-    ack: Mark | None = None
-    cancel: Mark | None = None
-    steps: tuple[Step, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Delays:
-    """Seconds after which an alarm that is OK, or cancelled, may be resolved; not before."""
-
-    ok: float = 0.0
-    cancelled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """All alarms of an entity, oldest first. ``newest`` is the time of its newest check; ``counted``: ids that came."""
+    """All alarms of an entity, oldest first.
+
+    ``newest`` is the time of its newest check; ``counted``: ids that came; ``applied``: those of actions that changed
+    something. ``ids`` are those of its alarms, in their order, as the site made them.
+    """
 
     alarms: tuple[Alarm, ...] = ()
     newest: float = 0.0
     counted: frozenset[str] = frozenset()
+    applied: frozenset[str] = frozenset()
+    ids: tuple[str, ...] = ()
 
     def take(self, event: Fields) -> Entity:
         """Return the entity after ``event``."""
+        is_check = event["event_type"] == "check"
         if event["event_id"] in self.counted:
-            return self
-        after = _check(self, event) if event["event_type"] == "check" else _act(self, event)
+            return _seen(self) if is_check else self
+        after = _check(self, event) if is_check else _act(self, event)
         return replace(after, counted=self.counted | {event["event_id"]})
 
     @property
@@ -88,25 +48,46 @@ class Entity:
         """Return the entity with ``alarm`` instead of its last one."""
         return replace(self, alarms=(*self.alarms[:-1], alarm))
 
+    def means(self, alarm_id: str) -> bool:
+        """Tell whether an action that names ``alarm_id``, or none, is for the last alarm."""
+        return not alarm_id or self.ids[len(self.alarms) - 1 : len(self.alarms)] == (alarm_id,)
+
+
+def _seen(entity: Entity) -> Entity:
+    """Return the entity after a check that changes nothing: the site may count it or not."""
+    alarm = entity.open_alarm()
+    if alarm is None:
+        return entity
+    return entity.with_last(replace(alarm, count=Count(alarm.count.least, alarm.count.most + 1)))
+
 
 def _check(entity: Entity, event: Fields) -> Entity:
     if event["timestamp"] < entity.newest:
-        return entity
+        return _seen(entity)
     entity = replace(entity, newest=event["timestamp"])
     alarm = entity.open_alarm()
     if alarm is not None:
-        return entity.with_last(_moved(replace(alarm, output=event["output"]), event, state=event["state"]))
+        return entity.with_last(_checked(alarm, event))
     if event["state"] == 0:
         return entity
-    t = event["timestamp"]
-    fresh = Alarm(True, 0, OFF, event["output"], t, t)
+    t, output = event["timestamp"], event["output"]
+    fresh = Alarm(True, 0, OFF, output, t, t, output, count=Count(1, 1))
     return replace(entity, alarms=(*entity.alarms, _moved(fresh, event, state=event["state"])))
+
+
+def _checked(alarm: Alarm, event: Fields) -> Alarm:
+    """Return ``alarm`` after a check; one whose state an operator set stays in it until a check is OK."""
+    state = alarm.state if event["state"] and alarm.lock else event["state"]
+    lock = alarm.lock if event["state"] else None
+    after = _moved(replace(alarm, output=event["output"], lock=lock), event, state)
+    is_change = replace(after, count=alarm.count) != alarm
+    return replace(after, count=Count(alarm.count.least + is_change, alarm.count.most + 1))
 
 
 def _moved(alarm: Alarm, event: Fields, state: int) -> Alarm:
     """Return ``alarm`` in ``state`` and in the status that goes with it, with a step for each that differs."""
     status = CANCELLED if alarm.cancel else ONGOING if state else OFF
-    t = event["timestamp"]
+    t = _time_of(alarm, event)
     if state != alarm.state:
         kind = "stateinc" if state > alarm.state else "statedec"
         alarm = replace(_noted(alarm, kind, state, event), state=state, updated=t)
@@ -116,104 +97,28 @@ def _moved(alarm: Alarm, event: Fields, state: int) -> Alarm:
     return alarm
 
 
-def _noted(alarm: Alarm, kind: str, value: int, event: Fields) -> Alarm:
-    step = Step(kind, value, _author(event), event.get("output", ""), event["timestamp"], event["event_id"])
+def _time_of(alarm: Alarm, event: Fields) -> float:
+    """Return the time of what ``event`` does: its own, and never before what was done already."""
+    last = alarm.steps[-1].t if alarm.steps else alarm.updated
+    return max(float(event["timestamp"]), alarm.updated, last)
+
+
+def _noted(alarm: Alarm, kind: str, value: int, event: Fields, message: str | None = None) -> Alarm:
+    text = event.get("output", "") if message is None else message
+    step = Step(kind, value, author_of(event), text, _time_of(alarm, event), event["event_id"])
     return replace(alarm, steps=(*alarm.steps, step))
 
 
-def _author(event: Fields) -> str:
-    return str(event.get("author") or f"{event['connector']}.{event['connector_name']}")
-
-
 def _act(entity: Entity, event: Fields) -> Entity:
-    """An operator acts on an open alarm; on none there is nothing to do."""
+    """An operator acts on an open alarm; on none there is nothing to do, nor on another than the one that is meant."""
     alarm = entity.open_alarm()
-    acted = _ACTS[event["event_type"]](alarm, event) if alarm else None
-    if alarm is None or acted is None:
+    if alarm is None or not entity.means(event.get("alarm_id", "")):
         return entity
-    acted = replace(acted, steps=alarm.steps)
-    return entity.with_last(_moved(_noted(acted, event["event_type"], alarm.state, event), event, alarm.state))
-
-
-def _mark(event: Fields) -> Mark:
-    return Mark(_author(event), event.get("output", ""), event["timestamp"])
-
-
-def _ack(alarm: Alarm, event: Fields) -> Alarm | None:
-    mark = _mark(event)
-    return None if alarm.ack and alarm.ack[:2] == mark[:2] else replace(alarm, ack=mark)
-
-
-def _ackremove(alarm: Alarm, _event: Fields) -> Alarm | None:
-    return replace(alarm, ack=None) if alarm.ack else None
-
-
-def _cancel(alarm: Alarm, event: Fields) -> Alarm | None:
-    return None if alarm.cancel else replace(alarm, cancel=_mark(event))
-
-
-def _uncancel(alarm: Alarm, _event: Fields) -> Alarm | None:
-    return replace(alarm, cancel=None) if alarm.cancel else None
-
-
-def _comment(alarm: Alarm, _event: Fields) -> Alarm | None:
-    return alarm
-
-
-_ACTS: dict[str, Callable[[Alarm, Fields], Alarm | None]] = {
-    "ack": _ack,
-    "ackremove": _ackremove,
-    "cancel": _cancel,
-    "uncancel": _uncancel,
-    "comment": _comment,
-}
-
-ACTIONS = tuple(_ACTS)
-"""What operators do, by the types of their events."""
-
-
-def may_resolve(alarm: Alarm, t: float, delays: Delays) -> bool:
-    """Tell whether the site may resolve ``alarm`` at ``t``: it is OK, or cancelled, for long enough."""
-    over = alarm.state == 0 and t >= alarm.updated + delays.ok
-    return over or (alarm.cancel is not None and t >= alarm.cancel.t + delays.cancelled)
-
-
-def resolved(entity: Entity, step: Step) -> Entity:
-    """Return the entity after the site resolved its open alarm in ``step``."""
-    alarm = entity.alarms[-1]
-    return entity.with_last(replace(alarm, open=False, steps=(*alarm.steps, step)))
-
-
-def explain(events: Iterable[Fields], seen: Sequence[Alarm], delays: Delays) -> Entity:
-    """Return what must be after ``events``, with the alarms resolved where ``seen`` says so, if that can be.
-
-    What is seen may fit no place: then it is told as if the site had resolved nothing more.
-    """
-    steps = Entity(tuple(seen)).steps
-    ways = [Entity()]
-    for event in events:
-        tried = [way.take(event) for way in _with_resolves(ways, steps, delays)]
-        ways = list(dict.fromkeys(way for way in tried if way.steps == steps[: len(way.steps)])) or tried[:1]
-    found = _with_resolves(ways, steps, delays)
-    # Ways may differ in what leaves no step, such as a check in other words before or after the resolve.
-    exact = [way for way in found if way.alarms == tuple(seen)]
-    # Else the longest one: a resolve after the last event is in it too.
-    return exact[0] if exact else max(found, key=lambda way: len(way.steps))
-
-
-def _with_resolves(ways: Iterable[Entity], steps: Sequence[tuple[int, Step]], delays: Delays) -> list[Entity]:
-    """Return ``ways``, and each with its open alarm resolved where this is what is seen next."""
-    found = []
-    for way in ways:
-        found.append(way)
-        alarm, at = way.open_alarm(), len(way.steps)
-        if alarm is None or at >= len(steps) or way.steps != steps[:at]:
-            continue
-        _, step = steps[at]
-        if _is_resolve(step, alarm) and may_resolve(alarm, step.t, delays):
-            found.append(resolved(way, step))
-    return found
-
-
-def _is_resolve(step: Step, alarm: Alarm) -> bool:
-    return step.type == RESOLVE and (step.author, step.value) == (SYSTEM, alarm.state)
+    acted = ACTS[event["event_type"]](alarm, event, _time_of(alarm, event))
+    if acted is None:
+        return entity
+    noted = _noted(
+        replace(acted, updated=alarm.updated), event["event_type"], value_of(event, acted), event, message_of(event)
+    )
+    after = entity.with_last(_moved(replace(noted, updated=acted.updated), event, acted.state))
+    return replace(after, applied=entity.applied | {event["event_id"]})

@@ -20,6 +20,24 @@ OK = 0
 _STATES = (0, 1, 2, 3)
 _AUTHORS = ("alice", "bob")
 _MOST_TOGETHER = 5
+_SNOOZES = (1.5, 4.0, 900.0)
+"""Seconds: some are over while the round lasts."""
+
+_BULKS = 2
+_BULK: dict[str, Event] = {
+    "ack": {"message": "all of them are known"},
+    "ackremove": {},
+    "cancel": {"message": "false ones"},
+    "uncancel": {},
+    "comment": {"message": "to all"},
+    "changestate": {"message": "not that bad", "state": 1},
+    "snooze": {"message": "later", "duration": 2.5},
+    "unsnooze": {},
+    "declareticket": {},
+    "assocticket": {"ticket": "BULK-1", "ticket_system": "desk"},
+}
+"""Parameters of the actions on many alarms."""
+
 _BACK = (1, 1, 2, 3, 5, 8)
 """How many turns before the one is that comes again."""
 
@@ -52,15 +70,40 @@ class Place:
     turn: int
 
 
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """One action on the open alarms of several scripts, by the call of the API for that."""
+
+    task_id: str
+    action: str
+    parameters: Event
+    scripts: tuple[int, ...]
+
+
+Request = list[Place] | Bulk
+
+
 def scripts(rng: Random, name: str, events: int, entities: int) -> list[Script]:
     """Return ``entities`` scripts with ``events`` events in all, closing ones aside. ``name`` makes them unique."""
     sizes = [events // entities + (index < events % entities) for index in range(entities)]
     return [_Writer(rng, name, index).script(max(2, size)) for index, size in enumerate(sizes)]
 
 
-def lanes(rng: Random, found: Sequence[Script], count: int) -> list[list[list[Place]]]:
+def lanes(rng: Random, name: str, found: Sequence[Script], count: int) -> list[list[Request]]:
     """Return for each of ``count`` senders its requests. An entity has one sender, and one event in a request."""
-    return [_requests(rng, found, range(lane, len(found), count)) for lane in range(min(count, len(found)))]
+    return [
+        _lane(rng, f"{name}-b{lane}", found, range(lane, len(found), count)) for lane in range(min(count, len(found)))
+    ]
+
+
+def _lane(rng: Random, name: str, found: Sequence[Script], mine: Sequence[int]) -> list[Request]:
+    made: list[Request] = [*_requests(rng, found, mine)]
+    # From the middle on: before, most alarms are not open yet.
+    places = sorted((rng.randint(len(made) // 2, len(made)) for _ in range(_BULKS)), reverse=True)
+    for number, at in enumerate(places):
+        action = rng.choice(tuple(_BULK))
+        made.insert(at, Bulk(f"{name}-{number}", action, _BULK[action], tuple(mine)))
+    return made
 
 
 def _requests(rng: Random, found: Sequence[Script], mine: Sequence[int]) -> list[list[Place]]:
@@ -154,6 +197,31 @@ class _Writer:
         """A word about it."""
         self._add("comment", author=self._rng.choice(_AUTHORS), output=f"comment {self._number + 1}")
 
+    def changestate(self) -> None:
+        """An operator says how bad it is, whatever checks say until one is OK."""
+        state = self._rng.choice(_STATES)
+        self._add("changestate", author=self._rng.choice(_AUTHORS), state=state, output=f"it is {state}")
+
+    def snooze(self) -> None:
+        """It is put off; mostly it comes back by itself."""
+        duration = self._rng.choice(_SNOOZES)
+        self._add("snooze", author=self._rng.choice(_AUTHORS), duration=duration, output="not now")
+
+    def unsnooze(self) -> None:
+        """It is wanted back before its time."""
+        self._add("unsnooze", author=self._rng.choice(_AUTHORS))
+
+    def declareticket(self) -> None:
+        """Another system was told; it may have said under which number."""
+        number = self._rng.choice(("", f"T-{self._number + 1}"))
+        self._add("declareticket", author=self._rng.choice(_AUTHORS), ticket=number, ticket_system="desk")
+
+    def assocticket(self) -> None:
+        """A ticket that was there belongs to it."""
+        number = f"T-{self._number + 1}"
+        url = f"https://desk.example/{number}"
+        self._add("assocticket", author=self._rng.choice(_AUTHORS), ticket=number, ticket_url=url, output="see there")
+
     def again(self) -> None:
         """An event once more: the one before, as of a sender that got no answer, or an older one."""
         back = self._rng.choice(_BACK)
@@ -170,6 +238,11 @@ _WRITE: dict[Callable[[_Writer], None], int] = {
     _Writer.cancel: 4,
     _Writer.uncancel: 6,
     _Writer.comment: 9,
+    _Writer.changestate: 6,
+    _Writer.snooze: 6,
+    _Writer.unsnooze: 3,
+    _Writer.declareticket: 3,
+    _Writer.assocticket: 4,
     _Writer.again: 8,
 }
 _KINDS, _WEIGHTS = tuple(_WRITE), tuple(_WRITE.values())

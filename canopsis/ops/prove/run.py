@@ -14,11 +14,12 @@ from random import Random
 
 from canopsis.errors import SiteError
 from canopsis.ops.apiclient import Api
-from canopsis.ops.prove import compare, observe, plan, strikes
+from canopsis.ops.prove import bulk, compare, observe, plan, strikes
+from canopsis.ops.prove.bulk import Asked
 from canopsis.ops.prove.compare import Differences
-from canopsis.ops.prove.model import Delays
-from canopsis.ops.prove.plan import Event, Place, Script
-from canopsis.ops.prove.sender import Sender, Tally, poster
+from canopsis.ops.prove.explain import Delays
+from canopsis.ops.prove.plan import Event, Request, Script
+from canopsis.ops.prove.sender import Sender, Tally, caller
 from canopsis.ops.prove.strikes import Strike, Volley
 from canopsis.ops.wait import until
 
@@ -93,6 +94,9 @@ class _Made:
     def accepted(self) -> Mapping[int, list[Event]]:
         return {script: events for sender in self.senders for script, events in sender.tally.accepted.items()}
 
+    def asked(self) -> list[Asked]:
+        return [asked for sender in self.senders for asked in sender.tally.asked]
+
 
 @dataclass(slots=True)
 class _Doubt:
@@ -128,7 +132,7 @@ class Proof:
     def again(self) -> Differences:
         """Compare everything that was sent once more: nothing may have come twice, or gone, since."""
         patience = min(_SECOND_LOOK, self._options.patience)
-        looks = (self._compare(made.scripts, made.accepted(), patience) for made in self._made)
+        looks = (self._compare(made, patience) for made in self._made)
         return reduce(add, looks, Differences())
 
     def end(self) -> list[str]:
@@ -159,13 +163,13 @@ class Proof:
         options, begin = self._options, time.monotonic()
         rng = Random(f"{options.seed}-{number}")  # noqa: S311 - nothing secret
         scripts = plan.scripts(rng, f"{options.name}-{number}", options.events, options.entities)
-        lanes = plan.lanes(rng, scripts, LANES)
+        lanes = plan.lanes(rng, f"{options.name}-{number}", scripts, LANES)
         made = _Made(scripts, [self._sender(scripts) for _ in lanes])
         self._made.append(made)
         volleys = strikes.volleys(rng, self._strikes, number, options.freeze) if self._strikes else []
         self._say(f"round {number + 1} of {options.rounds}: {_shown(volleys)}")
         struck, wrong = self._under_fire(made, lanes, volleys)
-        wrong = wrong + self._compare(scripts, made.accepted(), options.patience)
+        wrong = wrong + self._compare(made, options.patience)
         return self._result(number, struck, time.monotonic() - begin, made, wrong)
 
     def _result(self, number: int, struck: str, seconds: float, made: _Made, wrong: Differences) -> Round:
@@ -175,10 +179,10 @@ class Proof:
         return Round(number + 1, struck, sent, retries, max(each.outage for each in tallies), seconds, wrong)
 
     def _sender(self, scripts: Sequence[Script]) -> Sender:
-        return Sender(scripts, poster(self._site.apis()), self._stop, patience=self._options.patience)
+        return Sender(scripts, caller(self._site.apis()), self._stop, patience=self._options.patience)
 
     def _under_fire(
-        self, made: _Made, lanes: Sequence[Sequence[list[Place]]], volleys: Sequence[Volley]
+        self, made: _Made, lanes: Sequence[Sequence[Request]], volleys: Sequence[Volley]
     ) -> tuple[str, Differences]:
         """Send all while the site is struck; return what was done to it, and what was not accepted in the end."""
         seconds = self._options.events / self._options.rate
@@ -188,7 +192,7 @@ class Proof:
             wait(work)
         return struck or "none", reduce(add, map(_unsent, work), Differences())
 
-    def _send(self, sender: Sender, lane: Sequence[list[Place]], seconds: float) -> None:
+    def _send(self, sender: Sender, lane: Sequence[Request], seconds: float) -> None:
         sender.send_all(lane, seconds / len(lane))
         if not self._options.keep:
             sender.close(self._stop)
@@ -205,9 +209,9 @@ class Proof:
             for each in volley.strikes:
                 each.end()
 
-    def _compare(self, scripts: Sequence[Script], accepted: Mapping[int, list[Event]], patience: float) -> Differences:
+    def _compare(self, made: _Made, patience: float) -> Differences:
         """Return what differs once all is as it must be, or after ``patience`` seconds."""
-        (api, *_), left = self._site.apis(), dict(enumerate(scripts))
+        (api, *_), left, accepted = self._site.apis(), dict(enumerate(made.scripts)), made.accepted()
 
         doubt = _Doubt()
 
@@ -220,16 +224,22 @@ class Proof:
             return True
 
         until(look, patience)
-        found = (self._differ(api, script, accepted.get(index, [])) for index, script in left.items())
+        found = [self._differ(api, script, accepted.get(index, [])) for index, script in left.items()]
+        found += [] if left else [bulk.of_task(api.call, asked) for asked in made.asked()]
         return reduce(add, found, Differences())
 
-    def _differ(self, api: Api, script: Script, events: Sequence[Event]) -> Differences:
+    def _differ(self, api: Api, script: Script, accepted: Sequence[Event]) -> Differences:
+        name, delays = script.entity_id, self._site.delays
         try:
-            logged, alarms = observe.log(api, script.entity_id), observe.alarms(api, script.entity_id)
+            logged, alarms = observe.log(api, name), observe.alarms(api, name)
         except SiteError as error:
-            return Differences(wrong=1, texts=(f"{script.entity_id} cannot be read: {error}",))
-        of_alarms = compare.of_alarms(script.entity_id, events, alarms, self._site.delays)
-        return compare.of_log(script.entity_id, events, logged) + of_alarms
+            return Differences(wrong=1, texts=(f"{name} cannot be read: {error}",))
+        events = bulk.complete(accepted, logged)
+        if any(event["timestamp"] is None for event in events):
+            # What comes of an event of the API's is known only with its time.
+            return compare.of_log(name, events, logged)
+        found = compare.of_entity(name, events, alarms, logged, delays)
+        return found + compare.of_snoozes(name, alarms, delays, time.time())
 
 
 @contextmanager

@@ -7,13 +7,15 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from canopsis.errors import SiteError
 from canopsis.ops.apiclient import PREFIX, Answer, Api
-from canopsis.ops.prove.plan import Event, Place, Script, Turn
+from canopsis.ops.prove import bulk
+from canopsis.ops.prove.bulk import Asked, Caller
+from canopsis.ops.prove.plan import Bulk, Event, Request, Script, Turn
 
 CLOCKS_APART = 2.0
 """Seconds that times are set back: hosts whose clocks differ by less see no event from the future."""
@@ -22,36 +24,35 @@ _LATE = 60.0
 _TICK = 0.001
 _PAUSES = (0.05, 1.0)
 
-Post = Callable[[bytes], Answer]
-"""Sends a body to the site. Raises SiteError when nobody answers."""
-
 
 @dataclass
 class Tally:
     """What became of what was sent. ``accepted`` holds the events of each script in their order, once a sending.
 
-    ``outage`` is the longest time in seconds that a request waited to be accepted.
+    Those of actions on many alarms are among them, without their time, which the API gives them; ``asked`` are these
+    actions. ``outage`` is the longest time in seconds that a request waited to be accepted.
     """
 
     accepted: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    asked: list[Asked] = field(default_factory=list)
     sent: int = 0
     retries: int = 0
     outage: float = 0.0
     refused: list[str] = field(default_factory=list)
 
 
-def poster(apis: Sequence[Api]) -> Post:
-    """Return what sends to the first of ``apis`` that answers; the next call begins with that one."""
+def caller(apis: Sequence[Api]) -> Caller:
+    """Return what asks the first of ``apis`` that answers; the next call begins with that one."""
     left = list(apis)
 
-    def post(body: bytes) -> Answer:
+    def call(method: str, path: str, body: bytes | None = None, *, query: Mapping[str, object] | None = None) -> Answer:
         try:
-            return left[0].call("POST", f"{PREFIX}/events", body)
+            return left[0].call(method, path, body, query=query)
         except SiteError:
             left.append(left.pop(0))
             raise
 
-    return post
+    return call
 
 
 class Sender:
@@ -60,7 +61,7 @@ class Sender:
     def __init__(
         self,
         scripts: Sequence[Script],
-        post: Post,
+        call: Caller,
         stop: threading.Event,
         *,
         patience: float,
@@ -68,7 +69,7 @@ class Sender:
     ) -> None:
         self.tally = Tally()
         self._scripts = scripts
-        self._post = post
+        self._call = call
         self._stop = stop
         self._patience = patience
         self._now = now
@@ -77,27 +78,63 @@ class Sender:
         self._stamped: dict[str, Event] = {}
         self._closed: set[int] = set()
 
-    def send_all(self, requests: Iterable[Sequence[Place]], pause: float) -> None:
+    def send_all(self, requests: Sequence[Request], pause: float) -> None:
         """Send ``requests``, one every ``pause`` seconds if the site keeps up. Raises SiteError."""
-        for places in requests:
+        for request in requests:
             due = time.monotonic() + pause
-            self.send([(place.script, self._scripts[place.script].turns[place.turn]) for place in places])
+            if isinstance(request, Bulk):
+                self.act(request)
+            else:
+                self.send([(place.script, self._scripts[place.script].turns[place.turn]) for place in request])
             self._wait(due - time.monotonic())
 
     def send(self, turns: Sequence[tuple[int, Turn]]) -> None:
         """Send ``turns``, of a script each, until each is accepted. Raises SiteError."""
         left = [(script, self._stamp(script, turn)) for script, turn in turns]
+
+        def attempt() -> bool:
+            left[:] = self._attempt(left)
+            return not left
+
+        self._persist(attempt, f"event {left[0][1]['event_id']} first")
+
+    def act(self, wanted: Bulk) -> None:
+        """Do an action on many alarms, those that are open, until it is accepted. Raises SiteError."""
+        entities = {script: self._scripts[script].entity_id for script in wanted.scripts}
+        found: list[Asked] = []
+
+        def attempt() -> bool:
+            try:
+                if not found:
+                    found.append(bulk.chosen(self._call, wanted, entities))
+                refused = found[0].ids and bulk.ask(self._call, found[0])
+            except SiteError:
+                return False
+            self.tally.refused += [refused] if refused else []
+            return True
+
+        self._persist(attempt, f"task {wanted.task_id}")
+        self._note(found[0])
+
+    def _note(self, asked: Asked) -> None:
+        if asked.author:
+            self.tally.asked.append(asked)
+        for script, event in asked.events():
+            self.tally.accepted[script].append(event)
+            self.tally.sent += 1
+
+    def _persist(self, attempt: Callable[[], bool], what: str) -> None:
+        """Call ``attempt`` until it is done. Raises SiteError when it is not for too long."""
         begin = time.monotonic()
-        for attempt in range(1_000_000):
-            left = self._attempt(left)
-            waited = time.monotonic() - begin
-            if not left:
+        for number in range(1_000_000):
+            done, waited = attempt(), time.monotonic() - begin
+            if done:
                 self.tally.outage = max(self.tally.outage, waited)
                 return
             self.tally.retries += 1
             if waited > self._patience:
-                raise SiteError(f"nothing was accepted for {waited:.0f} s, event {left[0][1]['event_id']} first")
-            self._wait(min(_PAUSES[0] * 2 ** min(attempt, 9), _PAUSES[1]))
+                raise SiteError(f"nothing was accepted for {waited:.0f} s, {what}")
+            self._wait(min(_PAUSES[0] * 2 ** min(number, 9), _PAUSES[1]))
 
     def close(self, stop: threading.Event) -> None:
         """Bring what was begun back to OK, once; a set ``stop`` ends it. Raises SiteError."""
@@ -129,7 +166,8 @@ class Sender:
         """Send once; return what is still to be sent."""
         events = [event for _, event in left]
         try:
-            answer = self._post(json.dumps(events[0] if len(events) == 1 else events).encode())
+            body = json.dumps(events[0] if len(events) == 1 else events).encode()
+            answer = self._call("POST", f"{PREFIX}/events", body)
         except SiteError:
             return list(left)
         taken = _taken(answer, events)

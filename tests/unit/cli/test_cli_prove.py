@@ -15,7 +15,7 @@ from canopsis.core.health import Problem
 from canopsis.ops.health import Report
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.prove import strikes
-from canopsis.ops.prove.model import Delays
+from canopsis.ops.prove.explain import Delays
 from canopsis.ops.prove.strikes import Command, Strike
 
 SMALL = ("--rounds", "2", "--events", "40", "--entities", "4", "--rate", "9999", "--freeze", "0.5", "--patience", "0.5")
@@ -153,6 +153,6 @@ def test_several_addresses_keep_the_key(prefix: Prefix) -> None:
 
 
 def test_the_delays_are_those_of_the_chain(prefix: Prefix) -> None:
-    assert prove.delays_of(prefix) == Delays(300.0, 3600.0)
+    assert prove.delays_of(prefix, patience=10.0) == Delays(300.0, 3600.0, wake=130.0)
     prefix.etc("amqp2engines.conf").unlink()
-    assert prove.delays_of(prefix) == Delays()
+    assert prove.delays_of(prefix, patience=10.0) == Delays()

@@ -11,13 +11,22 @@ import pytest
 from canopsis.errors import SiteError
 from canopsis.ops.apiclient import Answer
 from canopsis.ops.prove import observe
+from canopsis.ops.prove.alarm import Count, Mark, Snooze, Ticket
 
 STEPS = [
     {"type": "comment", "value": 1, "author": "a", "message": "", "t": float(at), "e": f"e{at}"} for at in range(5)
 ]
-ALARM = {"_id": "a 1", "open": True, "state": 1, "status": 1, "output": "", "created": 0.0, "updated": 0.0} | {
+ALARM: dict[str, Any] = {"_id": "a 1", "open": True, "state": 1, "status": 1, "output": "", "initial_output": ""} | {
+    "created": 0.0,
+    "updated": 0.0,
     "ack": None,
-    "cancel": None,
+    "cancel": {"author": "a", "message": "m", "t": 2.0},
+    "snooze": {"author": "a", "message": "m", "t": 2.0, "until": 5.0},
+    "state_lock": None,
+    "last_comment": None,
+    "ticket": {"author": "a", "message": "m", "t": 2.0, "number": "T-1"},
+    "tickets": [{"author": "a", "message": "m", "t": 2.0, "number": "T-1"}],
+    "events_count": 4,
 }
 
 
@@ -52,6 +61,14 @@ def test_b5_an_alarm_that_shows_all_its_steps_is_not_asked_for_more() -> None:
     site = Site(STEPS)
     (alarm,) = observe.alarms(site, "component:web")  # type: ignore[arg-type]
     assert (len(alarm.steps), site.calls) == (5, 0)
+
+
+def test_an_alarm_is_seen_with_what_operators_did() -> None:
+    (alarm,) = observe.alarms(Site(STEPS), "component:web")  # type: ignore[arg-type]
+    said = ("a", "m", 2.0)
+    assert (alarm.ack, alarm.cancel, alarm.snooze) == (None, Mark(*said), Snooze(*said, 5.0))
+    assert (alarm.ticket, alarm.tickets) == (Ticket(*said, "T-1"), (Ticket(*said, "T-1"),))
+    assert (alarm.id, alarm.count) == ("a 1", Count(4, 4))
 
 
 def test_b5_steps_that_cannot_be_read_are_an_error() -> None:

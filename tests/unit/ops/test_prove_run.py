@@ -19,12 +19,14 @@ from prove_fakes import FakeSite, doubled, entity_of, with_steps
 from canopsis.errors import InputError, SiteError
 from canopsis.ops.apiclient import Answer, Api
 from canopsis.ops.processes import PROC, await_end, end
-from canopsis.ops.prove import plan, report, run, strikes
+from canopsis.ops.prove import bulk, plan, report, run, strikes
+from canopsis.ops.prove.acts import ACTS
+from canopsis.ops.prove.bulk import Asked
 from canopsis.ops.prove.compare import Differences
 from canopsis.ops.prove.model import Entity
-from canopsis.ops.prove.plan import Script, Turn
+from canopsis.ops.prove.plan import Bulk, Script, Turn
 from canopsis.ops.prove.run import Options, Proof, Round, Site
-from canopsis.ops.prove.sender import CLOCKS_APART, Sender, poster
+from canopsis.ops.prove.sender import CLOCKS_APART, Sender, caller
 from canopsis.ops.prove.strikes import Command, Freeze, Kill, Strike
 from canopsis.ops.supervisor import Program
 from canopsis.ops.wait import until
@@ -60,22 +62,31 @@ def test_scripts_are_what_they_are_said_to_be(seed: int) -> None:
 def test_a_plan_has_everything_in_it() -> None:
     turns = [turn for script in plan.scripts(Random(1), "p", 1000, 25) for turn in script.turns]
     assert {turn.how for turn in turns} == {"new", "late", "again"}
-    kinds = {"check", "ack", "ackremove", "cancel", "uncancel", "comment"}
-    assert {turn.event["event_type"] for turn in turns} == kinds
+    assert {turn.event["event_type"] for turn in turns} == {"check", *ACTS}
     assert {turn.event["connector"] for turn in turns} == {plan.CONNECTOR}
 
 
 def test_each_sender_has_entities_of_its_own_and_sends_their_turns_in_order() -> None:
     found = plan.scripts(Random(1), "p", 100, 10)
-    lanes = plan.lanes(Random(1), found, 3)
-    owners = [{place.script for request in lane for place in request} for lane in lanes]
+    lanes = plan.lanes(Random(1), "p", found, 3)
+    owners = [{place.script for request in lane for place in places(request)} for lane in lanes]
     assert sorted(index for owner in owners for index in owner) == list(range(10))
     for lane in lanes:
-        assert all(len({place.script for place in request}) == len(request) for request in lane)
+        assert all(len({each.script for each in places(request)}) == len(places(request)) for request in lane)
         for script in owners[lanes.index(lane)]:
-            turns = [place.turn for request in lane for place in request if place.script == script]
+            turns = [place.turn for request in lane for place in places(request) if place.script == script]
             assert turns == list(range(len(found[script].turns)))
-    assert {len(request) for lane in lanes for request in lane} >= {1, 2, 3}
+    assert {len(places(request)) for lane in lanes for request in lane} >= {1, 2, 3}
+    bulks = [(lane, request) for lane in range(3) for request in lanes[lane] if isinstance(request, Bulk)]
+    assert [set(request.scripts) for _, request in bulks] == [owners[lane] for lane, _ in bulks]
+    assert len({request.task_id for _, request in bulks}) == len(bulks) == 6
+    seeds = [plan.lanes(Random(seed), "p", found, 3) for seed in range(20)]
+    actions = {each.action for made in seeds for lane in made for each in lane if isinstance(each, Bulk)}
+    assert actions == ACTS.keys()
+
+
+def places(request: plan.Request) -> list[plan.Place]:
+    return [] if isinstance(request, Bulk) else request
 
 
 # --- sending
@@ -88,7 +99,7 @@ def turn(number: int, how: plan.How = "new") -> Turn:
 
 def sender(site: FakeSite, *turns: Turn, patience: float = 5.0) -> Sender:
     script = Script("component:a", turns, turn(99))
-    return Sender([script], site.post, threading.Event(), patience=patience, now=lambda: NOW)
+    return Sender([script], site.call, threading.Event(), patience=patience, now=lambda: NOW)
 
 
 def test_times_rise_but_for_late_checks_and_repeats() -> None:
@@ -149,7 +160,7 @@ def test_patience_ends() -> None:
 def test_a_stop_ends_the_waiting() -> None:
     site, stop = FakeSite([AWAY] * 9), threading.Event()
     stop.set()
-    sending = Sender([], site.post, stop, patience=60.0)
+    sending = Sender([], site.call, stop, patience=60.0)
     with pytest.raises(SiteError, match="stopped"):
         sending.send([(0, turn(1))])
 
@@ -167,12 +178,74 @@ def test_what_was_begun_is_closed_once() -> None:
 
 def test_the_next_address_is_asked_where_one_does_not_answer() -> None:
     here, there = FakeSite([AWAY]), FakeSite()
-    post = poster([here, there])  # type: ignore[list-item] # what it uses of an Api
-    body = json.dumps([turn(1).event | {"timestamp": 1.0}]).encode()
+    call = caller([here, there])  # type: ignore[list-item] # what it uses of an Api
+    events = ("POST", "/api/v1/events", json.dumps([turn(1).event | {"timestamp": 1.0}]).encode())
     with pytest.raises(SiteError):
-        post(body)
-    assert post(body).status == post(body).status == 202
+        call(*events)
+    assert call(*events).status == call(*events).status == 202
     assert (len(here.posts), len(there.posts)) == (1, 2)
+
+
+# --- actions on many alarms
+
+BULK = Bulk("t1", "ack", {"message": "known"}, (0, 1))
+
+
+def many(site: FakeSite) -> Sender:
+    """Return a sender of two entities; one of them has an open alarm."""
+    scripts = [Script("component:a", (), turn(99)), Script("component:b", (), turn(98))]
+    sending = Sender(scripts, site.call, threading.Event(), patience=5.0, now=lambda: NOW)
+    sending.send([(0, turn(1))])
+    return sending
+
+
+def test_an_action_on_many_alarms_is_for_those_that_are_open() -> None:
+    site = FakeSite()
+    sending = many(site)
+    sending.act(BULK)
+    (asked,) = sending.tally.asked
+    assert (asked.ids, asked.author) == ({0: "component:a#0"}, "me")
+    _, event = sending.tally.accepted[0]
+    assert (event["event_type"], event["event_id"], event["output"]) == ("ack", "t1.0", "known")
+    assert site.entities["component:a"].steps[-1][1].type == "ack"
+    assert not bulk.of_task(site.call, asked)
+    site.tasks["t1"]["pending"] = 1
+    assert bulk.of_task(site.call, asked).wrong == 1
+
+
+def test_with_none_open_nothing_is_asked() -> None:
+    site = FakeSite()
+    sending = many(site)
+    sending.act(Bulk("t1", "ack", {}, (1,)))
+    assert (sending.tally.asked, site.tasks) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (Answer(503, "Service Unavailable", b"{}"), []),
+        (Answer(429, "Too Many Requests", b"{}"), []),
+        (Answer(422, "Unprocessable", b"{}"), ["task t1 was refused: 422 Unprocessable"]),
+    ],
+)
+def test_an_action_on_many_alarms_is_asked_for_until_it_is_accepted(answer: Answer, told: list[str]) -> None:
+    site = FakeSite()
+    sending = many(site)
+    site.task_answers = [answer]
+    sending.act(BULK)
+    assert sending.tally.refused == told
+    assert ("t1" in site.tasks) == (not told)
+    assert sending.tally.retries == (not told)
+
+
+def test_an_event_of_the_api_has_the_time_that_the_log_has() -> None:
+    asked = Asked(Bulk("t1", "snooze", {"duration": 2.5}, (0, 1)), {0: "a", 1: "b"}, "me", {"b"})
+    (first, second) = [event for _, event in asked.events()]
+    assert (first["duration"], first["output"], first["author"]) == (2.5, "", "me")
+    both = [{"_id": "t1.0", "timestamp": 5.0}, {"_id": "t1.1", "timestamp": 6.0}]
+    assert [each["timestamp"] for each in bulk.complete([first, second], both)] == [5.0, 6.0]
+    assert [each["timestamp"] for each in bulk.complete([first, second], both[:1])] == [5.0]
+    assert [each["timestamp"] for each in bulk.complete([first, second], [])] == [None]
 
 
 # --- strikes
@@ -325,7 +398,10 @@ def test_a_site_that_does_what_it_must_is_proved() -> None:
     assert [each.proved for each in rounds] == [True, True]
     assert rounds[0].strikes.startswith("cut ")
     assert sum(each.retries for each in rounds) == 2
-    assert sum(each.events for each in rounds) == sum(map(len, site.posts)) - sum(map(len, site.unanswered))
+    accepted = sum(map(len, site.posts)) - sum(map(len, site.unanswered))
+    by_tasks = sum(task["total"] for task in site.tasks.values())
+    assert by_tasks
+    assert sum(each.events for each in rounds) == accepted + by_tasks
     assert not found.again()
     assert found.end() == []
     assert {entity.alarms[-1].state for entity in site.entities.values()} == {0}
@@ -375,8 +451,9 @@ def test_a_site_that_forgets_later_is_found_out() -> None:
         site, Recorded("cut"), Options("p", rounds=1, events=20, entities=2, rate=10_000.0, freeze=0.02, patience=0.2)
     )
     assert all(each.proved for each in found.rounds())
+    logged = sum(map(len, site.log.values()))
     site.log.clear()
-    assert found.again().lost == len({event["event_id"] for events in site.posts for event in events})
+    assert found.again().lost == logged
 
 
 def test_an_outage_without_end_is_wrong() -> None:
