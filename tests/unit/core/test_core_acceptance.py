@@ -5,7 +5,10 @@ Where this release differs on purpose the test says so.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
+import pytest
 from core_samples import LATER, NOW, RULES, act, alarm_after, apply, check, good, run, steps_of
 
 from canopsis.core.alarm import Mark
@@ -15,8 +18,11 @@ from canopsis.core.event_types.cancel import Cancel, Uncancel
 from canopsis.core.event_types.changestate import ChangeState
 from canopsis.core.event_types.comment import Comment
 from canopsis.core.event_types.resolve import Resolve
+from canopsis.core.event_types.snooze import Snooze
 from canopsis.core.event_types.ticket import AssocTicket
+from canopsis.core.steps import folded
 from canopsis.core.timers import due_events
+from canopsis.errors import InvalidEvent
 
 
 class TestChecks:
@@ -58,6 +64,29 @@ class TestChecks:
         names = [kind for kind, _ in steps_of(ended.alarm)]
         assert names == ["stateinc", "statusinc", "statedec", "statusdec", "resolve"]
 
+    def test_a01_one_ok_is_no_alarm(self) -> None:
+        assert run(check(0, 0, "e1"), check(0, 5, "e2")) == [None, None]
+
+    def test_a04_a_problem_between_two_oks_is_off(self) -> None:
+        assert alarm_after(*(check(state, 5 * at, f"e{at}") for at, state in enumerate((0, 2, 0)))).status == 0
+
+    def test_a07_the_second_problem_is_ongoing(self) -> None:
+        alarm = alarm_after(*(check(state, 4 * at, f"e{at}") for at, state in enumerate((0, 2, 0, 2))))
+        assert (alarm.status, alarm.events_count) == (1, 3)
+        assert steps_of(alarm)[-2:] == [("stateinc", 2), ("statusinc", 1)]
+
+    def test_case_25_each_move_of_the_state_is_a_step(self) -> None:
+        alarm = alarm_after(*(check(state, at, f"e{at}") for at, state in enumerate((1, 2, 3, 2, 3))))
+        moves = [("stateinc", 2), ("stateinc", 3), ("statedec", 2), ("stateinc", 3)]
+        assert steps_of(alarm) == [("stateinc", 1), ("statusinc", 1), *moves]
+
+    def test_case_26_thirty_moves_are_all_in_sight(self) -> None:
+        # Others fold what is beyond 20 moves; here it is what is beyond 150 steps, and all can be read.
+        states = (1, 2, 3, 2) * 8
+        alarm = alarm_after(*(check(state, at, f"e{at}") for at, state in enumerate(states[:30])))
+        assert folded(alarm) == (alarm, [])
+        assert Counter(step.type for step in alarm.steps) == {"stateinc": 16, "statusinc": 1, "statedec": 14}
+
     def test_a02_a22_levels_without_an_ok_are_one_problem(self) -> None:
         assert run(*[check(0, at, f"e{at}") for at in range(5)]) == [None] * 5
         alarm = alarm_after(*[check(state, state, f"e{state}") for state in (1, 2, 3)])
@@ -71,6 +100,13 @@ class TestChecks:
     def test_case_29_an_old_time_is_believed(self) -> None:
         # Others take the time of receipt: a source that was cut off for a weekend would tell a wrong story.
         assert good(timestamp=NOW - 3 * 86_400).timestamp == NOW - 3 * 86_400
+
+    def test_case_61_what_a_check_must_have(self) -> None:
+        # Others take an empty text for a number in a text, and refuse an event without a type.
+        assert good(long_output=7, event_type=None).long_output == "7"
+        for state in ("abc", None):
+            with pytest.raises(InvalidEvent, match="state"):
+                good(state=state)
 
 
 class TestActions:
@@ -114,6 +150,18 @@ class TestActions:
         # In 2015 an OK ended the cancel: a false alarm that flaps would come back each time.
         alarm = alarm_after(act(Cancel, 5, "c1"), check(3, 6, "e2"), check(0, 7, "e3"), alarm=self.ALARM)
         assert (alarm.status, alarm.state) == (4, 0)
+
+    def test_b07_a_state_that_was_set_stays_until_an_ok(self) -> None:
+        alarm = alarm_after(check(2, 0, "e1"), act(ChangeState, 5, "s1", state=1), check(2, 6, "e2"))
+        assert (alarm.state, alarm.state_lock) == (1, Mark("ann", "", NOW + 5))
+        alarm = alarm_after(check(0, 7, "e3"), alarm=alarm)
+        assert (alarm.state, alarm.status, alarm.state_lock) == (0, 0, None)
+
+    def test_b10_a_snooze_of_300_seconds(self) -> None:
+        alarm = alarm_after(act(Snooze, 5, "z1", duration=300.0), alarm=self.ALARM)
+        assert list(due_events(alarm, RULES, NOW + 304.9)) == []
+        (event,) = due_events(alarm, RULES, NOW + 305)
+        assert alarm_after(msgspec.structs.replace(event, event_id="z2"), alarm=alarm).snooze is None
 
     def test_case_16_the_last_comment(self) -> None:
         first, second = (act(Comment, at, f"k{at}", output=str(at)) for at in (5, 6))

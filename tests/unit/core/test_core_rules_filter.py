@@ -128,6 +128,13 @@ class TestCases2015:
         found = judge(filters(rule(kind="drop", pattern=pattern)), event(a=2, b="web", d=["x", "y"]), NOW)
         assert (found is not None) is matches
 
+    def test_c14_a_pattern_that_cannot_be_read_is_named_and_the_other_rules_go_on(self) -> None:
+        made = make(KIND, [rule("bad", "drop", {"a": {"$near": 1}}), rule("good", "drop")], TABLES)
+        assert "rule bad: pattern" in str(made.refused[0])
+        verdict = judge(made, event(), NOW)
+        assert verdict is not None
+        assert verdict.trail[0].rule == "good"
+
     def test_a_drop_after_a_rule_that_goes_on_drops_and_a_break_before_it_does_not(self) -> None:
         drop = rule("drop", "drop", priority=200)
         going_on = rule("first", actions=[set_("output", "x")])
