@@ -35,7 +35,7 @@ def healthz(_call: Call) -> Response:
     answers={503: "It cannot; `reasons` says why, `servers` which server is the cause."},
 )
 def readyz(call: Call) -> Response:
-    """Answer 503 when events are not accepted, or nobody works on them. Details are for those who may see ``/status``.
+    """Answer 503 when events are not accepted, or not processed. Details are for those who may see ``/status``.
 
     One engine or one host of several that is away is no reason: another web server would know it no better.
     """

@@ -93,7 +93,7 @@ def _confirm(api: Api, which: Mapping[str, Any], args: argparse.Namespace) -> No
         raise SiteError(f"cannot count the alarms: {answer.problem()}")
     question = f"{args.action}: {answer.json()['total']} alarms"
     if not sys.stdin.isatty():
-        raise SiteError(f"{question}; give --yes to do it where nobody can be asked")
+        raise SiteError(f"{question}; give --yes to do it without being asked")
     murmur(f"{question}; go on? [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SiteError("nothing was done")

@@ -179,7 +179,7 @@ def refusals(servers: Sequence[Server], entry: Queue | None, idle_for: float, gr
     if entry is not None and entry.messages is None:
         found.append("the queue of new events is missing")
     elif entry is not None and idle_for > grace:
-        found.append("nobody reads new events")
+        found.append("new events are not read by any process")
     return found
 
 
@@ -244,10 +244,10 @@ def _of_partitions(process: Process, living: Sequence[Instance]) -> Iterator[Pro
     numbers = ", ".join(map(str, free))
     severity: Severity = "down" if len(free) == process.partitions else "degraded"
     if any(each.young for each in living):
-        yield Problem("starting", f"process {process.name}", f"nobody works on partitions {numbers} yet")
+        yield Problem("starting", f"process {process.name}", f"no process works on partitions {numbers} yet")
         return
     todo = "see: service amqp2engines status, and var/log/engines/"
-    yield Problem(severity, f"process {process.name}", f"nobody works on partitions {numbers}", todo)
+    yield Problem(severity, f"process {process.name}", f"no process works on partitions {numbers}", todo)
 
 
 def _of_instances(instances: Sequence[Instance]) -> Iterator[Problem]:
@@ -290,7 +290,7 @@ def _of_queues(facts: Facts) -> Iterator[Problem]:
             yield Problem("down", f"queue {queue.name}", "does not exist: what was meant for it is lost", todo)
         elif readers and is_unread(queue):
             severity: Severity = "starting" if any(each.young for each in readers) else "down"
-            what = f"nobody reads it, {queue.messages} messages wait"
+            what = f"it has no consumer, {queue.messages} messages wait"
             yield Problem(severity, f"queue {queue.name}", what, "see var/log/engines/")
         if (queue.messages or 0) >= BACKLOG and queue.standing_for >= BACKLOG_FOR:
             what = f"{queue.messages} messages wait, not fewer for {queue.standing_for:.0f} s"

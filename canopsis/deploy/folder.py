@@ -78,7 +78,7 @@ def _check_user(sample: Path, folder: Path, user: str) -> None:
     if not re.fullmatch(r"[a-z_][a-z0-9_.-]*", user):
         raise InputError("--user", user, "a name of a user: small letters, digits, _ . and -")
     if not _LOGIN.search((sample / VARIABLES).read_text(encoding="utf-8")):
-        raise InputError("--user", user, f"nobody, with --inventory {sample.name}: it deploys here, without SSH")
+        raise InputError("--user", user, f"no user, with --inventory {sample.name}: it deploys here, without SSH")
     if (folder / HOSTS).exists() or (folder / VARIABLES).exists():
         raise InputError("--user", user, f"a new folder; set ansible_user in {folder / VARIABLES}, which is kept")
 

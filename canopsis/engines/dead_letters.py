@@ -12,7 +12,7 @@ _REASONS = {
     "rejected": "refused by its consumer",
     "expired": "too old",
     "maxlen": "its queue was full",
-    "delivery_limit": "delivered too often: whoever takes it dies or loses the broker",
+    "delivery_limit": "delivered too often: processes that take it die or lose the broker",
 }
 
 

@@ -236,7 +236,7 @@ class _Session:
         try:
             if deaths < MOST_DEATHS:
                 return self._handle([delivery])
-            return self._put_aside(delivery, f"whoever takes it dies: {deaths} processes ended with it alone in hand")
+            return self._put_aside(delivery, f"processes die of it: {deaths} ended while they handled it alone")
         finally:
             # Not reached by a process that dies.
             self._runner.end_trial(key)

@@ -200,7 +200,7 @@ def _unknown(host: str, name: str, options: Mapping[str, Option]) -> Finding:
     meant = _nearest(name, options)
     if meant:
         return Finding(host, "variable", f"unknown variable {name}", f"did you mean {meant}?", name)
-    found = f"{name} is read by nobody"
+    found = f"{name} is not read by any role"
     return Finding(host, "variable", found, "a name that does not begin like ours", name, "warning")
 
 
@@ -322,7 +322,7 @@ def _tiers(inventory: Inventory) -> Iterator[Finding]:
     if inventory.members("webserver") and not inventory.members("engines"):
         found = "webserver without engines"
         yield Finding(
-            "inventory", "tiers", found, "a host in group engines: nobody works on the events", "group engines"
+            "inventory", "tiers", found, "a host in group engines: without one no event is processed", "group engines"
         )
     users = [tier for tier in USERS if inventory.members(tier)]
     for group, (variable, kind) in URLS.items():

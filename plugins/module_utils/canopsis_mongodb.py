@@ -271,7 +271,7 @@ class ReplicaSet:
         except OperationFailure as error:
             raise RefusedError(f"{address} does not step down: {words(error)}") from error
         if not await_true(lambda: self._find_primary() not in ("", address), self.params["timeout"]):
-            raise RefusedError(f"{address} stepped down and nobody took over: see the logs of the other members")
+            raise RefusedError(f"{address} stepped down and no other member took over: see their logs")
 
     def _resign(self, address: str) -> None:
         self._leader = ""

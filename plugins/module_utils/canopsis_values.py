@@ -116,7 +116,7 @@ def _is_secret(text: str) -> bool:
 
 
 _SIZE = _like(r"\d+(\.\d+)? ?([kKMG]i?B?)?", "a size such as 500MB")
-_SECRET = (_is_secret, "a value that nobody guesses: `canopsis-deploy secrets init` makes one")
+_SECRET = (_is_secret, "a value that cannot be guessed: `canopsis-deploy secrets init` makes one")
 _LINE = (
     one_line,
     "one line, without control characters and without blanks at its ends: no configuration file holds those",

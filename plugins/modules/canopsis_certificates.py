@@ -141,7 +141,7 @@ def key_of(text: str, path: Path) -> Any:  # noqa: ANN401 - cryptography may be 
     try:
         return serialization.load_pem_private_key(blocks(text, key=True).encode(), None)
     except TypeError as error:
-        raise RefusedError(f"{path}: the key has a password; services start without anybody to type it") from error
+        raise RefusedError(f"{path}: the key has a password; services start without a terminal to type it") from error
     except ValueError as error:
         raise RefusedError(f"{path}: no private key in PEM in it") from error
 

@@ -41,7 +41,7 @@ def _acknowledged(alarm: Alarm) -> str:
 
 
 def _not_acknowledged(alarm: Alarm) -> str:
-    return "" if alarm.ack else "nobody acknowledged it"
+    return "" if alarm.ack else "it is not acknowledged"
 
 
 DECLARED = (

@@ -1,4 +1,4 @@
-"""What somebody writes into the log of an entity, alarm or not."""
+"""User: a note in the log of an entity, alarm or not."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class User(Event, tag="user"):
     """``author`` says ``output``; it changes no alarm."""
 
 
-DECLARED = (EventType(User, "What somebody says of an entity.", required=("author", "output")),)
+DECLARED = (EventType(User, "A note about an entity.", required=("author", "output")),)

@@ -90,7 +90,7 @@ def test_a1_a_message_that_ends_its_process_is_put_aside(site: Site, feed: Feed)
     assert deaths == RETURNED + MOST_DEATHS
     letter = site.db["dead_letters"].find_one({"body": b"KILLER"})
     assert letter is not None
-    assert "whoever takes it dies" in letter["reason"]
+    assert "processes die of it" in letter["reason"]
     assert (letter["engine"], letter["exchange"]) == ("cleaner_events", EVENTS)
     site.await_count(40, connector="test")
     eventually(lambda: site.db["trials"].count_documents({}) == 0)

@@ -190,7 +190,7 @@ def test_a_comment_needs_its_text(api: Api) -> None:
     ("name", "facts", "why"),
     [
         ("ack", {"ack": MARK}, "ann acknowledged it already"),
-        ("ackremove", {}, "nobody acknowledged it"),
+        ("ackremove", {}, "it is not acknowledged"),
         ("cancel", {"cancel": MARK}, "ann cancelled it already"),
         ("uncancel", {}, "it is not cancelled"),
         *((name, {"open": False} | facts, "it is resolved") for name, facts in ACTIONS.items()),

@@ -111,9 +111,9 @@ class TestStatus:
         api.database.living = []
         assert ready.refusals() == []
         clock[0] = readiness.GRACE + 1
-        assert ready.refusals() == ["nobody reads new events"]
+        assert ready.refusals() == ["new events are not read by any process"]
         api.database.living = [dict(each) for each in WORKING]
-        assert ready.refusals() == ["nobody reads new events"], "an answer is kept for a second"
+        assert ready.refusals() == ["new events are not read by any process"], "an answer is kept for a second"
         clock[0] += 2
         assert ready.refusals() == []
 

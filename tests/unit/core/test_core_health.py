@@ -89,14 +89,14 @@ class TestProcesses:
     def test_a6_partitions_that_no_one_holds(self, held: frozenset[int], severity: str) -> None:
         free = "0" if held else "0, 1"
         found = one(instances=(CLEANER, worker(partitions=held)))
-        assert found == (severity, "process worker", f"nobody works on partitions {free}")
+        assert found == (severity, "process worker", f"no process works on partitions {free}")
 
     def test_a6_shortly_after_a_start_it_is_starting_and_not_well(self) -> None:
         young = worker(partitions=frozenset(), starts=(7.0,))
         assert one(instances=(CLEANER, young)) == (
             "starting",
             "process worker",
-            "nobody works on partitions 0, 1 yet",
+            "no process works on partitions 0, 1 yet",
         )
 
     def test_a6_a_host_of_three_that_is_away(self) -> None:
@@ -163,7 +163,7 @@ class TestQueues:
 
     def test_a6_nobody_reads_it(self) -> None:
         unread = (Queue("in", 3), *QUEUES[1:])
-        assert one(queues=unread) == ("down", "queue in", "nobody reads it, 3 messages wait")
+        assert one(queues=unread) == ("down", "queue in", "it has no consumer, 3 messages wait")
         assert one(queues=unread, instances=(cleaner(starts=(3.0,)), WORKER))[0] == "starting"
 
     def test_a_queue_whose_leader_is_busy_seems_unread(self) -> None:
@@ -207,4 +207,4 @@ class TestReady:
         assert self.refusals(missing=("canopsis.events",)) == ["rabbitmq-server has no exchange canopsis.events"]
         assert self.refusals(blocked="secret") == ["rabbitmq-server takes no messages"]
         assert self.refusals(Queue("in", None)) == ["the queue of new events is missing"]
-        assert self.refusals(idle_for=31.0) == ["nobody reads new events"]
+        assert self.refusals(idle_for=31.0) == ["new events are not read by any process"]

@@ -581,7 +581,7 @@ class TestOutcome:
         ("before", "kind", "why"),
         [
             ([act(Ack, 1, "a0")], Ack, "ann acknowledged it already"),
-            ([], AckRemove, "nobody acknowledged it"),
+            ([], AckRemove, "it is not acknowledged"),
             ([act(Cancel, 1, "c0")], Cancel, "ann cancelled it already"),
             ([], Uncancel, "it is not cancelled"),
         ],

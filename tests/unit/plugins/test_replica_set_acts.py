@@ -201,7 +201,7 @@ def test_a_primary_that_hangs_up_as_it_steps_down_has_done_so() -> None:
 
 def test_nobody_takes_over() -> None:
     site, _server = played({"a:1": {"secondary": True}, "b:1": {"secondary": True}})
-    with pytest.raises(RefusedError, match="a:1 stepped down and nobody took over"):
+    with pytest.raises(RefusedError, match="a:1 stepped down and no other member took over"):
         site.apply(Step("step down", "a:1"))
 
 
