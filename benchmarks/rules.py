@@ -18,10 +18,12 @@ from figures import table
 from load import ENTITIES, RESOURCES
 from site_of_benchmark import Site, own_engines, own_servers
 
-from canopsis.core.rules.event_filter import NAME
+from canopsis.core.rules.event_filter import KIND
 from canopsis.store import client, rules
 from canopsis.store.client import Store
 from canopsis.store.operations import Document
+
+NAME = KIND.name
 
 Rules = Callable[[], list[Document]]
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from canopsis.api.crud import Crud
-from canopsis.api.endpoints import Thing
-from canopsis.core.rules.kernel import Kind, ready
-from canopsis.core.rules.rule import Declared, parse
+from canopsis.api.endpoints import Call, Thing
+from canopsis.core.rules.rule import Declared, DeclaredKind, parse
+from canopsis.store import rules
+from canopsis.store.operations import Document
 from canopsis.store.rules import RuleQuery, Stored, written
 
 LARGEST = 8 << 20
 """Bytes of a rule or a table; a document of the database holds 16 MiB."""
+
+MOST_TRIED = 200
+"""Rules, or what they are tried on, of one trial."""
+
+Few = Annotated[list[dict[str, Any]], msgspec.Meta(max_length=MOST_TRIED)]
 
 D = TypeVar("D", bound=Declared)
 
@@ -38,24 +44,23 @@ class RuleCounts(msgspec.Struct):
     failure: Failure | None = None
 
 
-def crud_of(
-    path: str, stored: Stored[D], noun: str, structs: tuple[type[D], type], kind: Kind[Any, Any] | None = None
-) -> Crud[D, RuleQuery]:
-    """Return the calls for what is stored under ``stored``: ``structs`` are of what is sent, and of what is answered.
+_ADDED = (("rev", int), ("author", str), ("created", datetime), ("updated", datetime), ("counts", RuleCounts))
 
-    What ``kind`` cannot make ready is refused as well.
-    """
+
+def crud_of(kind: DeclaredKind[D]) -> Crud[D, RuleQuery]:
+    """Return the calls for what is stored of ``kind``; what is not good is refused."""
 
     def parsed(sent: Mapping[str, Any]) -> D:
-        rule = parse(structs[0], sent)
-        if kind is not None:
-            ready(kind, rule, {})
+        rule = parse(kind.struct, sent)
+        kind.demand_good(rule)
         return rule
 
+    stored: Stored[D] = Stored(kind.name)
     return Crud(
-        path,
-        Thing(noun, "rule_id", stored.get),
-        *structs,
+        f"/{kind.path}",
+        Thing(kind.noun or kind.name, "rule_id", stored.get),
+        kind.struct,
+        msgspec.defstruct(f"Shown{kind.struct.__name__}", _ADDED, bases=(kind.struct,), kw_only=True),
         query=RuleQuery,
         listing=stored.listing,
         put=stored.put,
@@ -64,3 +69,20 @@ def crud_of(
         parse=parsed,
         limit=LARGEST,
     )
+
+
+def checked(kind: DeclaredKind[D], documents: Sequence[Document], field: str) -> None:
+    """Raise InvalidRule for one of ``documents``, sent in ``field``, that could not be used as a rule of ``kind``."""
+    for place, document in enumerate(documents):
+        kind.demand_good(parse(kind.struct, document, f"{field}[{place}]"), proven=False)
+
+
+def once_stored(call: Call, given: Mapping[str, Sequence[Document]], alone: bool) -> dict[str, list[Document]]:
+    """Return the rules that there are, by kind, once those ``given`` are stored; those alone if so wished."""
+    found = None if alone else call.ask(rules.changed, tuple(given), {})
+    stored = found.of_kind if found is not None else {}
+    together = {}
+    for kind, documents in given.items():
+        replaced = {each["id"] for each in documents}
+        together[kind] = [*(each for each in stored.get(kind, ()) if each["id"] not in replaced), *documents]
+    return together

@@ -15,7 +15,8 @@ import yaml
 
 from canopsis.cli.alarms import cut
 from canopsis.cli.common import DONE, NOT_DONE, command, complain, parser, say, show_json, table
-from canopsis.core.rules.rule import ADDED
+from canopsis.core.rules.kinds import kinds
+from canopsis.core.rules.rule import ADDED, DeclaredKind, Rule
 from canopsis.errors import InputError, SiteError
 from canopsis.ops import config
 from canopsis.ops.apiclient import PREFIX, Api
@@ -32,10 +33,9 @@ canopsis rules delete owners
 canopsis rules list --kind table         tables that rules look into
 """
 
-KINDS = {"event-filter": "event-filters", "table": "tables"}
-"""What files call a kind, and the API a list of them."""
-
-HEADER = ("PRIORITY", "ID", "TYPE", "ENABLED", "MATCHED", "DROPPED", "FAILED", "DESCRIPTION")
+KINDS = kinds()
+FIRST = "event-filter"
+"""The kind of a rule that does not say it."""
 
 _PAGE = 200
 _WIDTH = 140
@@ -61,17 +61,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     delete.add_argument("ids", nargs="+", metavar="ID")
     attempt = verbs.add_parser("try", help="say what rules would do with events, and change nothing")
     attempt.add_argument("files", nargs="*", metavar="FILE", help="rules that are not saved yet")
-    attempt.add_argument("--event", action="append", default=[], metavar="FILE", help="events to try them on")
+    for kind in KINDS.values():
+        if kind.tried_on:
+            told = f"{kind.tried_on}s to try each {kind.noun or kind.name} on"
+            attempt.add_argument(f"--{kind.tried_on}", action="append", default=[], metavar="FILE", help=told)
     attempt.add_argument("--stored", action="append", default=[], metavar="EVENT_ID", help="an event that is stored")
     attempt.add_argument("--alone", action="store_true", help="without the rules that are saved")
     for verb, run in ((listing, _list), (show, _show), (apply, _apply), (delete, _delete), (attempt, _try)):
         verb.set_defaults(run=run)
         verb.add_argument("--json", action="store_true", help="print JSON")
     for verb in (listing, show, delete):
-        verb.add_argument("--kind", choices=KINDS, default="event-filter", help="of this kind (%(default)s)")
+        verb.add_argument("--kind", choices=KINDS, default=FIRST, help="of this kind (%(default)s)")
     args = parse.parse_args(argv)
-    if args.verb == "try" and not args.event and not args.stored:
-        parse.error("give events: --event FILE or --stored EVENT_ID")
+    if args.verb == "try" and len(_tried(args)) != 1:
+        ways = [f"--{kind.tried_on} FILE" for kind in KINDS.values() if kind.tried_on]
+        parse.error(f"give what they are tried on: {', '.join(ways)} or --stored EVENT_ID")
     return args
 
 
@@ -81,19 +85,29 @@ def _list(api: Api, args: argparse.Namespace) -> int:
         show_json(found)
     elif not found:
         say(f"no rule of kind {args.kind}")
-    elif args.kind == "table":
-        rows = [(each["id"], len(each["rows"]), each.get("description", "")) for each in found]
-        say(table(("ID", "ROWS", "DESCRIPTION"), rows))
     else:
-        say("\n".join(cut(line, _WIDTH) for line in table(HEADER, map(_row, found)).splitlines()))
+        rows = [_row(KINDS[args.kind], each) for each in found]
+        lines = table([*rows[0]], [[*row.values()] for row in rows]).splitlines()
+        say("\n".join(cut(line, _WIDTH) for line in lines))
     return DONE
 
 
-def _row(rule: Mapping[str, Any]) -> tuple[str, ...]:
-    counts = rule["counts"]
-    told = [str(counts[name]) for name in ("matched", "dropped", "failed")]
-    enabled = "yes" if rule.get("enabled", True) else "no"
-    return (str(rule.get("priority", 100)), rule["id"], rule["type"], enabled, *told, rule.get("description", ""))
+def _row(kind: DeclaredKind[Any], rule: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the list shows of a rule, by column."""
+    own = {name: _cell(rule.get(name)) for name in kind.columns}
+    shown = {"id": rule["id"]} | own
+    if issubclass(kind.struct, Rule):
+        told = {name: str(rule["counts"][name]) for name in ("matched", "dropped", "failed")}
+        enabled = "yes" if rule.get("enabled", True) else "no"
+        shown = {"priority": str(rule.get("priority", 100))} | shown | {"enabled": enabled} | told
+    return {name.upper(): text for name, text in (shown | {"description": rule.get("description", "")}).items()}
+
+
+def _cell(value: object) -> str:
+    """Return a value in a word: of texts all, of other things how many."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    return str(len(value)) if isinstance(value, (dict, list)) else str(value or "")
 
 
 def _show(api: Api, args: argparse.Namespace) -> int:
@@ -143,17 +157,24 @@ def _tell(args: argparse.Namespace, results: Mapping[str, tuple[bool, str]]) -> 
     return DONE if all(good for good, _ in results.values()) else NOT_DONE
 
 
+def _tried(args: argparse.Namespace) -> set[str]:
+    """Return the kinds of rules that are to be tried, as what they are tried on tells."""
+    given = {kind.name for kind in KINDS.values() if kind.tried_on and getattr(args, kind.tried_on)}
+    return given | {FIRST} if args.stored else given
+
+
 def _try(api: Api, args: argparse.Namespace) -> int:
+    (tried,) = map(KINDS.__getitem__, _tried(args))
     given = [pair for name in args.files for pair in rules_in(name)]
-    events = [event for name in args.event for document in documents_in(name) for event in _listed(document)]
+    files = getattr(args, tried.tried_on)
     wish = {
-        "rules": [document for kind, document in given if kind == "event-filter"],
+        "rules": [document for kind, document in given if kind == tried.name],
         "tables": [document for kind, document in given if kind == "table"],
-        "events": events,
+        f"{tried.tried_on}s": [each for name in files for document in documents_in(name) for each in _listed(document)],
         "event_ids": args.stored,
         "alone": args.alone,
     }
-    found = api.data("POST", f"{_path('event-filter')}/try", _json(wish))
+    found = api.data("POST", f"{_path(tried.name)}/try", _json({name: value for name, value in wish.items() if value}))
     if args.json:
         show_json(found)
         return DONE
@@ -186,7 +207,7 @@ def rules_in(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for rule in _listed(document):
             if not isinstance(rule, dict) or not isinstance(rule.get("id"), str):
                 raise InputError(name, rule, "rules: objects with an id")
-            kind = rule.get("kind", "event-filter")
+            kind = rule.get("kind", FIRST)
             if kind not in KINDS:
                 raise InputError(f"{name}: rule {rule['id']}: kind", kind, ", ".join(KINDS))
             yield kind, {field: value for field, value in rule.items() if field != "kind" and field not in ADDED}
@@ -218,5 +239,5 @@ def _json(document: object) -> bytes:
 
 
 def _path(kind: str, name: str = "") -> str:
-    path = f"{PREFIX}/{KINDS[kind]}"
+    path = f"{PREFIX}/{KINDS[kind].path}"
     return f"{path}/{quote(name, safe='')}" if name else path

@@ -6,8 +6,9 @@ import logging
 import threading
 from typing import Generic, TypeVar
 
-from canopsis.core.rules.kernel import Kind, RuleSet, make, tables_of
+from canopsis.core.rules.kernel import Kind, RuleSet, make
 from canopsis.core.rules.rule import Rule
+from canopsis.core.rules.table import tables_of
 from canopsis.runtime.contract import Context
 from canopsis.store import rules
 from canopsis.store.rules import TABLES, Counts, RuleCount

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,36 +10,19 @@ from flask import Response
 from canopsis.api.body import body_of
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.responses import many
-from canopsis.api.rules import RuleCounts, crud_of
+from canopsis.api.rules import MOST_TRIED, Few, checked, crud_of, once_stored
 from canopsis.core.event import Event
 from canopsis.core.normalise import normalise
-from canopsis.core.rules.event_filter import KIND, FilterRule, explain
-from canopsis.core.rules.kernel import Table, make, ready, tables_of
-from canopsis.core.rules.rule import parse
+from canopsis.core.rules import table
+from canopsis.core.rules.event_filter import KIND, explain
+from canopsis.core.rules.kernel import make
 from canopsis.errors import InputError, InvalidEvent
-from canopsis.store import events, rules
+from canopsis.store import events
 from canopsis.store.operations import Document
-from canopsis.store.rules import TABLES, Stored
 
 resource = Resource("event_filters", service="event_filters")
 
-MOST_TRIED = 200
-"""Rules, tables or events of one trial."""
-
 _NOT_SENT = frozenset({"_id", "received", "entity_id", "warnings", "sent_timestamp", "moved_by"})
-
-
-class ShownRule(FilterRule, kw_only=True):
-    """A rule as it is stored, with what it did."""
-
-    rev: int
-    author: str
-    created: datetime
-    updated: datetime
-    counts: RuleCounts
-
-
-Few = Annotated[list[dict[str, Any]], msgspec.Meta(max_length=MOST_TRIED)]
 
 
 class Trial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -77,7 +58,7 @@ class Tried(msgspec.Struct, omit_defaults=True):
     reason: str = ""
 
 
-RULES = crud_of("/event-filters", Stored(KIND.name), "rule of the event filter", (FilterRule, ShownRule), KIND)
+RULES = crud_of(KIND)
 RULES.declare(resource)
 
 
@@ -91,33 +72,14 @@ RULES.declare(resource)
 def attempt(call: Call) -> Response:
     """Have events meet stored and given rules."""
     trial: Trial = call.body
-    _check_all(trial)
-    found = {name: [] for name in (KIND.name, TABLES)} if trial.alone else _stored(call)
-    tables = tables_of(_with(found[TABLES], trial.tables))
-    filters = make(KIND, _with(found[KIND.name], trial.rules), tables)
+    checked(KIND, trial.rules, "rules")
+    checked(table.KIND, trial.tables, "tables")
+    found = once_stored(call, {KIND.name: trial.rules, table.KIND.name: trial.tables}, trial.alone)
+    filters = make(KIND, found[KIND.name], table.tables_of(found[table.KIND.name]))
     now = call.backend.now()
     subjects = [_event(raw, f"events[{place}]", now) for place, raw in enumerate(trial.events)]
     subjects += [_event(_sent(call, name), f"event_ids: {name}", now) for name in trial.event_ids]
     return many([explain(filters, subject, now) for subject in subjects])
-
-
-def _check_all(trial: Trial) -> None:
-    """Raise InputError for rules and tables that could not be stored."""
-    for place, document in enumerate(trial.rules):
-        ready(KIND, parse(FilterRule, document, f"rules[{place}]"), {})
-    for place, document in enumerate(trial.tables):
-        parse(Table, document, f"tables[{place}]")
-
-
-def _stored(call: Call) -> Mapping[str, Sequence[Document]]:
-    found = call.ask(rules.changed, (KIND.name, TABLES), {})
-    return found.of_kind if found is not None else {KIND.name: [], TABLES: []}
-
-
-def _with(stored: Sequence[Document], given: Sequence[Document]) -> list[Document]:
-    """Return the rules that there are once those ``given`` are stored."""
-    replaced = {each["id"] for each in given}
-    return [*(each for each in stored if each["id"] not in replaced), *given]
 
 
 def _sent(call: Call, event_id: str) -> Document:

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from canopsis.api.endpoints import Resource
-from canopsis.api.rules import RuleCounts, crud_of
-from canopsis.core.rules.kernel import Table
-from canopsis.store.rules import TABLES, Stored
+from canopsis.api.rules import crud_of
+from canopsis.core.rules.table import KIND
 
 resource = Resource("tables", service="tables")
 
-
-class ShownTable(Table, kw_only=True):
-    """A table as it is stored."""
-
-    rev: int
-    author: str
-    created: datetime
-    updated: datetime
-    counts: RuleCounts
-
-
-ROWS = crud_of("/tables", Stored(TABLES), "table", (Table, ShownTable))
+ROWS = crud_of(KIND)
 ROWS.declare(resource)

@@ -9,7 +9,7 @@ import msgspec
 
 from canopsis.core import regex
 from canopsis.core.rules.draft import EventDraft, Target
-from canopsis.core.rules.kernel import Tables
+from canopsis.core.rules.table import Tables
 from canopsis.core.template import Template
 from canopsis.errors import InputError, RuleFailure, shorten
 

@@ -12,13 +12,12 @@ from canopsis.core.event import Event, event_type, to_document
 from canopsis.core.event_types import SENT_BY_SOURCES
 from canopsis.core.rules.actions import Action
 from canopsis.core.rules.draft import IDENTITY, EventDraft, Target
-from canopsis.core.rules.kernel import Kind, Ready, RuleSet, Tables
+from canopsis.core.rules.kernel import Kind, Ready, RuleSet
 from canopsis.core.rules.rule import Rule
+from canopsis.core.rules.table import Tables
 from canopsis.core.structs import prepare
 from canopsis.core.template import Template
 from canopsis.errors import InputError, RuleFailure, bounded
-
-NAME = "event-filter"
 
 Next = Literal["pass", "break", "drop"]
 """What becomes of the event after a rule: on to the next rule, through at once, or out."""
@@ -102,7 +101,9 @@ def _changing(rule: FilterRule) -> Act:
     return changed
 
 
-KIND: Kind[FilterRule, Act] = Kind(NAME, FilterRule, _ready)
+KIND: Kind[FilterRule, Act] = Kind(
+    "event-filter", FilterRule, _ready, noun="rule of the event filter", columns=("type",), tried_on="event"
+)
 
 Filters = RuleSet[FilterRule, Act]
 

@@ -5,36 +5,40 @@ A kind of rule is a ``Kind``: its struct and what makes one ready to act. Everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from canopsis.core import pattern as patterns
 from canopsis.core.pattern import Matcher
 from canopsis.core.rules.index import Index
-from canopsis.core.rules.rule import Declared, Rule, parse
-from canopsis.core.structs import prepare
+from canopsis.core.rules.rule import DeclaredKind, Rule, parse
+from canopsis.core.rules.table import Tables
 from canopsis.errors import InputError, InvalidRule
 
 R = TypeVar("R", bound=Rule)
 A = TypeVar("A")
 
-Rows = Mapping[str, Mapping[str, Any]]
-"""What rules look into: a row, a field and its value each, by key."""
-
-Tables = Mapping[str, Rows]
-
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[R, A]):
+class Kind(DeclaredKind[R], Generic[R, A]):
     """A kind of rule. ``ready`` returns what a match does, given the tables; it raises InputError.
 
-    ``name`` stands in files and counts.
+    ``prove`` raises InputError where a rule does not do what it says of itself: asked before the rule is saved, and
+    not when it is read, so that one that worked stays in force.
     """
 
-    name: str
-    struct: type[R]
     ready: Callable[[R, Tables], A]
+    prove: Callable[[R, A], None] | None = field(default=None, kw_only=True)
+
+    def demand_good(self, rule: R, *, proven: bool = True) -> None:
+        """Raise InvalidRule for what cannot be made ready; if ``proven``, for what does not prove itself too."""
+        act = ready(self, rule, {})
+        if proven and self.prove is not None:
+            try:
+                self.prove(rule, act)
+            except InputError as error:
+                raise InvalidRule.of(rule.id, error) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +101,3 @@ def _made(rule: R, act: A, place: int) -> Ready[R, A]:
     starts = rule.start.timestamp() if rule.start else float("-inf")
     stops = rule.stop.timestamp() if rule.stop else float("inf")
     return Ready(rule, act, patterns.compile(rule.pattern), place, starts, stops)
-
-
-class Table(Declared, kw_only=True):
-    """A table that rules look into: ``rows`` by key."""
-
-    rows: dict[str, dict[str, Any]]
-
-
-prepare(Table)
-
-
-def tables_of(documents: Sequence[object]) -> dict[str, Rows]:
-    """Return the rows of the tables among ``documents`` that can be read, by id of the table."""
-    found: dict[str, Rows] = {}
-    for document in documents:
-        try:
-            table = parse(Table, document)
-        except InvalidRule:
-            continue
-        found[table.id] = table.rows
-    return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -61,6 +62,29 @@ class Rule(Declared, kw_only=True):
 
 
 D = TypeVar("D", bound=Declared)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredKind(Generic[D]):
+    """What is stored in documents of one form. ``name`` stands in files, and what ``struct`` is called in texts.
+
+    ``columns`` are the fields that a list of them shows beside those that all have; ``tried_on`` is what they can be
+    tried on before they are saved, such as ``event``.
+    """
+
+    name: str
+    struct: type[D]
+    noun: str = field(default="", kw_only=True)
+    columns: tuple[str, ...] = field(default=(), kw_only=True)
+    tried_on: str = field(default="", kw_only=True)
+
+    @property
+    def path(self) -> str:
+        """What the API calls a list of them."""
+        return f"{self.name}s"
+
+    def demand_good(self, rule: D, *, proven: bool = True) -> None:
+        """Raise InvalidRule for what cannot be used though it could be read; if ``proven``, or not be saved so."""
 
 
 def parse(struct: type[D], document: object, where: str = "") -> D:

@@ -9,8 +9,10 @@ import pytest
 
 from canopsis.core import regex
 from canopsis.core.rules.event_filter import KIND, FilterRule
-from canopsis.core.rules.kernel import Table, make, tables_of
+from canopsis.core.rules.kernel import Kind, make
+from canopsis.core.rules.kinds import kinds
 from canopsis.core.rules.rule import document_of, parse
+from canopsis.core.rules.table import Table, tables_of
 from canopsis.core.template import Template
 from canopsis.errors import InputError, InvalidPattern, InvalidRule, RuleFailure
 
@@ -116,6 +118,27 @@ def test_tables_that_cannot_be_read_are_not_there() -> None:
     good = {"id": "t", "rows": {"web": {"team": "ops"}}}
     assert tables_of([good, {"id": "u"}]) == {"t": {"web": {"team": "ops"}}}
     assert parse(Table, good).rows["web"] == {"team": "ops"}
+
+
+def test_every_kind_is_found_by_its_name() -> None:
+    assert {"event-filter", "table"} <= set(kinds())
+    assert (kinds()["table"].path, kinds()["event-filter"].struct) == ("tables", FilterRule)
+
+
+def test_what_a_rule_says_of_itself_is_held_against_it_before_it_is_saved_and_not_when_it_is_read() -> None:
+    def prove(rule: FilterRule, _act: Any) -> None:
+        if rule.description != "proven":
+            raise InputError("description", rule.description, "proven")
+
+    kind = Kind("strict", FilterRule, KIND.ready, prove=prove)
+    good, bad = (parse(FilterRule, rule(description=text)) for text in ("proven", "no"))
+    for each in (kind, KIND, kinds()["table"]):
+        each.demand_good(good)
+    kind.demand_good(bad, proven=False)
+    KIND.demand_good(bad)
+    with pytest.raises(InvalidRule, match="rule r: description: 'no' is refused; allowed: proven"):
+        kind.demand_good(bad)
+    assert len(make(kind, [rule()], {}).rules) == 1
 
 
 class TestTemplate:
