@@ -130,7 +130,7 @@ def _new(call: Call, given: Bulk) -> Document:
         "_id": given.task_id or call.backend.new_id(),
         "action": given.action,
         "author": call.user,
-        "created": datetime.fromtimestamp(call.backend.now(), UTC),
+        "created": datetime.fromtimestamp(call.now, UTC),
         "alarm_ids": _ids(call, given),
         "refused": [],
         "sent": False,
@@ -159,7 +159,7 @@ def _ids(call: Call, given: Bulk) -> Sequence[str]:
 
 def _found(call: Call, given: Mapping[str, Any]) -> Sequence[str]:
     pairs = [(name, _text(each)) for name, value in given.items() for each in _several(value)]
-    query: AlarmQuery = arguments.read(AlarmQuery, MultiDict(pairs), call.backend.now())
+    query: AlarmQuery = arguments.read(AlarmQuery, MultiDict(pairs), call.now)
     return call.ask(alarms.matching, query, MOST + 1)
 
 

@@ -25,8 +25,11 @@ from canopsis.api.readiness import Readiness
 from canopsis.api.responses import page_of
 from canopsis.api.settings import WebSettings
 from canopsis.core.parameters import Parameter
+from canopsis.core.rules.kernel import Kind, RuleSet
+from canopsis.core.rules.rule import Rule
 from canopsis.errors import RequestError
 from canopsis.store.client import Store
+from canopsis.store.live_rules import LiveKinds
 from canopsis.store.operations import Document
 from canopsis.store.query import Page, Query, Weigh, free
 from canopsis.store.users import Role
@@ -34,6 +37,8 @@ from canopsis.store.users import Role
 P = ParamSpec("P")
 T = TypeVar("T")
 Q = TypeVar("Q", bound=Query)
+R = TypeVar("R", bound=Rule)
+A = TypeVar("A")
 
 PREFIX = "/api/v1"
 EXTENSION = "canopsis"
@@ -55,6 +60,7 @@ class Site:
     endpoints: tuple[Endpoint, ...]
     slots: Pool = field(default_factory=limits.slots)
     memory: Pool = field(default_factory=limits.memory)
+    rules: LiveKinds = field(default_factory=LiveKinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,10 @@ class Call:
         """Return what ``function`` of ``store`` answers. Raises what it raises, StoreError."""
         return self.backend.database.ask(function, *args, **kwargs)
 
+    def rules(self, kind: Kind[R, A]) -> RuleSet[R, A]:
+        """Return the rules of ``kind`` that are in force. Raises StoreError."""
+        return self.site.rules.current(kind, self)
+
     @property
     def body(self) -> Any:  # noqa: ANN401 - of the struct that the endpoint declares
         """What was sent, of the struct that its endpoint declares. Raises InputError naming the field."""
@@ -87,6 +97,11 @@ class Call:
     def backend(self) -> Backend:
         """The database and the broker."""
         return self.site.backend
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.backend.now()
 
     @property
     def user(self) -> str:

@@ -9,7 +9,7 @@ from canopsis.core.rules.draft import INFOS
 from canopsis.core.rules.event_filter import KIND, Verdict, judge
 from canopsis.runtime.contract import Batch, Context, Drop, Effects, Engine
 from canopsis.runtime.manifest import Manifest, Place
-from canopsis.runtime.rules import LiveRules
+from canopsis.store.live_rules import LiveRules
 from canopsis.store.rules import RuleCount
 
 

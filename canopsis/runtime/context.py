@@ -24,6 +24,6 @@ class StoreContext:
         """Return a random id."""
         return uuid.uuid4().hex
 
-    def ask(self, read: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def ask(self, function: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what the database says. Raises StoreError when it does not answer."""
-        return read(self._db, *args, **kwargs)
+        return function(self._db, *args, **kwargs)

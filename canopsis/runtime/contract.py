@@ -153,8 +153,8 @@ class Context(Protocol):
         """Return an id that nobody else has, for what nothing stable can be derived of."""
         ...
 
-    def ask(self, read: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what ``read``, a function of ``canopsis.store``, says to ``args``. Raises StoreError."""
+    def ask(self, function: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what ``function``, one of ``canopsis.store``, says to ``args``. Raises StoreError."""
         ...
 
 

@@ -81,7 +81,7 @@ class Alert(msgspec.Struct):
 def alerts(call: Call) -> Response:
     """Return the alerts that all matchers match."""
     query: AlertsQuery = call.query
-    now = call.backend.now()
+    now = call.now
     shown = (alarm for alarm in _open(call) if (query.silenced if alarm.snooze else query.active))
     return bare([_alert(alarm, now) for alarm in shown])
 
@@ -97,7 +97,7 @@ def status(call: Call) -> Response:
     """Return what its readers want to know first."""
     unknown = dict.fromkeys(("branch", "buildDate", "buildUser", "goVersion", "revision"), "")
     version = unknown | {"version": __version__}
-    moment = _time(call.backend.now())
+    moment = _time(call.now)
     cluster = {"name": "canopsis", "status": "ready", "peers": []}
     return bare({"cluster": cluster, "versionInfo": version, "config": {"original": ""}, "uptime": moment})
 

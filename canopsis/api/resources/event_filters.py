@@ -76,7 +76,7 @@ def attempt(call: Call) -> Response:
     checked(table.KIND, trial.tables, "tables")
     found = once_stored(call, {KIND.name: trial.rules, table.KIND.name: trial.tables}, trial.alone)
     filters = make(KIND, found[KIND.name], table.tables_of(found[table.KIND.name]))
-    now = call.backend.now()
+    now = call.now
     subjects = [_event(raw, f"events[{place}]", now) for place, raw in enumerate(trial.events)]
     subjects += [_event(_sent(call, name), f"event_ids: {name}", now) for name in trial.event_ids]
     return many([explain(filters, subject, now) for subject in subjects])

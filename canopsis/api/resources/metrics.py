@@ -78,7 +78,7 @@ def show(call: Call) -> Response:
         metrics.window,
         entity_id,
         metric,
-        *bounds(query, call.backend.now()),
+        *bounds(query, call.now),
         interval=query.interval,
         aggregate=query.aggregation,
         weigh=call.weigh,

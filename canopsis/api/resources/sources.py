@@ -63,7 +63,7 @@ def _take(call: Call) -> Response:
         raise RequestError(404, detail, {"field": "kind", "value": call.path["kind"]})
     labels = tuple(each.strip() for each in (call.query.labels or "").split(",") if each.strip())
     who: dict[str, Any] = {"connector": found.kind, "connector_name": call.path["name"]}
-    raws = [each | who for each in found.map(loads(call.content.data), Arrival(call.backend.now(), labels))]
+    raws = [each | who for each in found.map(loads(call.content.data), Arrival(call.now, labels))]
     if not raws:
         return many([], status=202)
     return answer_of(intake.take(raws, call.backend))

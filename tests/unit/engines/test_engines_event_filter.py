@@ -11,7 +11,7 @@ from canopsis.core.entity import partition_of
 from canopsis.engines.event_filter import EventFilter
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Drop, Effects
-from canopsis.runtime.rules import LOOK_SECONDS
+from canopsis.store.live_rules import LOOK_SECONDS
 from canopsis.store.rules import RuleCount
 
 FILTER = "event-filter"
