@@ -36,6 +36,7 @@ _BROKEN = (OSError, ParseException, ClientDisconnected)
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+TEXT = "text/plain"
 
 MAX_TEXT = 4096
 

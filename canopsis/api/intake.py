@@ -65,11 +65,18 @@ _PLAIN = Wish()
 def take(found: object, backend: Backend, wish: Wish = _PLAIN) -> Examined:
     """Publish the events in ``found`` (an object, or a list of them); return when the broker has them.
 
-    Raises InvalidEvent for what is not a list of events, RequestError (400) when all are refused, or
-    some and all or nothing is wished for: nothing is published then. Raises RequestError (503) when the
-    broker does not confirm: whether it has the events is not known, and the answer names their ids.
+    Raises InvalidEvent for what is not a list of events, and as ``take_mapped`` does.
     """
-    raws = elements_of(found)
+    return take_mapped(elements_of(found), backend, wish)
+
+
+def take_mapped(raws: Sequence[dict[str, Any] | InvalidEvent], backend: Backend, wish: Wish = _PLAIN) -> Examined:
+    """Publish events; in place of one may stand why there is none. Return when the broker has them.
+
+    Raises RequestError (400) when all are refused, or some and all or nothing is wished for: nothing is published
+    then. Raises RequestError (503) when the broker does not confirm: whether it has the events is not known, and the
+    answer names their ids.
+    """
     if len(raws) > MAX_EVENTS:
         raise InvalidEvent("body", f"{len(raws)} events", f"at most {MAX_EVENTS} events a request")
     examined = examine(raws, backend, wish)
@@ -87,13 +94,15 @@ def publish(raws: Sequence[dict[str, Any]], backend: Backend) -> list[Taken]:
     return take(list(raws), backend, Wish(atomic=True)).taken
 
 
-def examine(raws: Sequence[dict[str, Any]], backend: Backend, wish: Wish = _PLAIN) -> Examined:
+def examine(raws: Sequence[dict[str, Any] | InvalidEvent], backend: Backend, wish: Wish = _PLAIN) -> Examined:
     """Return what is to be published, and what became of each event."""
     now = backend.now()
     examined = Examined()
     ids: dict[str, dict[str, Any]] = {}
     for index, raw in enumerate(raws):
         try:
+            if isinstance(raw, InvalidEvent):
+                raise raw
             found = _examine_one(raw, now, backend, wish)
             if _is_new(found, raw, ids):
                 examined.taken.append(found)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from canopsis import extensions
-from canopsis.errors import InputError
+from canopsis.core.rules.kernel import Kind, RuleSet
+from canopsis.errors import InputError, InvalidEvent
 
 Raw = dict[str, Any]
 """An event as a client would send it; ``connector`` and ``connector_name`` come from the path of the request."""
@@ -17,16 +18,22 @@ Raw = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a payload came: ``now`` in seconds since the epoch; ``labels`` shall tell things of one name apart."""
+    """How a payload came: ``now`` in seconds since the epoch; ``name`` is the last part of the address.
+
+    ``labels`` shall tell things of one name apart; ``rules`` are those in force of the kind that the source declares.
+    """
 
     now: float
     labels: tuple[str, ...] = ()
+    name: str = ""
+    rules: RuleSet[Any, Any] = field(default_factory=RuleSet)
 
 
-Mapper = Callable[[Any, Arrival], Iterator[Raw]]
+Map = Callable[[Any, Arrival], Iterator[Raw | InvalidEvent]]
 """From a decoded payload to events. Pure; raises InputError for a payload of another kind.
 
-An event that lacks what it needs is yielded all the same: it is refused like any other, and the answer says why.
+An event that lacks what it needs is yielded all the same: it is refused like any other, and the answer says why. An
+error in place of an event is such a refusal.
 """
 
 
@@ -34,13 +41,15 @@ An event that lacks what it needs is yielded all the same: it is refused like an
 class Source:
     """A source. ``kind`` is its name in the address and the ``connector`` of its events.
 
-    ``suffixes`` are what its senders put behind the address themselves.
+    ``suffixes`` are what its senders put behind the address themselves. ``rules`` is the kind of the rules that it goes
+    by, where it does.
     """
 
     kind: str
     summary: str
-    map: Mapper
+    map: Map
     suffixes: tuple[str, ...] = ()
+    rules: Kind[Any, Any] | None = None
 
 
 @cache

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
 from flask import Response
 
 from canopsis.api import intake
-from canopsis.api.body import MAX_BODY, Body
+from canopsis.api.body import JSON, MAX_BODY, TEXT, Body
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.resources.events import ANSWERS, Result, answer_of
 from canopsis.api.responses import many
 from canopsis.core.body import loads
 from canopsis.core.parameters import text
-from canopsis.errors import RequestError
+from canopsis.core.rules.kernel import RuleSet
+from canopsis.errors import InvalidEvent, RequestError
 from canopsis.sources.webhook import Arrival, Source, sources
 
 _LOG = logging.getLogger(__name__)
@@ -61,12 +63,15 @@ def _take(call: Call) -> Response:
     if found is None:
         detail = f"there is no source {call.path['kind']}; there are {', '.join(sorted(sources().things))}"
         raise RequestError(404, detail, {"field": "kind", "value": call.path["kind"]})
+    name = call.path["name"]
     labels = tuple(each.strip() for each in (call.query.labels or "").split(",") if each.strip())
-    who: dict[str, Any] = {"connector": found.kind, "connector_name": call.path["name"]}
-    raws = [each | who for each in found.map(loads(call.content.data), Arrival(call.now, labels))]
-    if not raws:
-        return many([], status=202)
-    return answer_of(intake.take(raws, call.backend))
+    rules = call.rules(found.rules) if found.rules is not None else RuleSet()
+    mapped = found.map(loads(call.content.data), Arrival(call.now, labels, name, rules))
+    who: dict[str, Any] = {"connector": found.kind, "connector_name": name}
+    # One more than are taken: a short payload may become more events than there is memory for.
+    few = islice(mapped, intake.MAX_EVENTS + 1)
+    raws = [each if isinstance(each, InvalidEvent) else each | who for each in few]
+    return answer_of(intake.take_mapped(raws, call.backend)) if raws else many([], status=202)
 
 
 def _declare(suffix: str) -> None:
@@ -81,7 +86,7 @@ def _declare(suffix: str) -> None:
         query=SourceQuery,
         segments=_SEGMENTS,
         answer=Result,
-        body=Body({}, limit=MAX_BODY),
+        body=Body({}, (JSON, TEXT), limit=MAX_BODY),
         answers=ANSWERS | {404: "There is no such kind of source."},
     )(take)
 
