@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -71,14 +70,3 @@ def list_of(found: object, name: str) -> list[Any]:
     if isinstance(found, list):
         return found
     raise InputError(name, found, "a list")
-
-
-def moment_of(found: object) -> float | None:
-    """Return a time of ISO 8601 in seconds since the epoch; None for none, which Go writes as the year 1."""
-    if not isinstance(found, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(found)
-    except ValueError:
-        return None
-    return moment.timestamp() if moment.tzinfo is not None and moment.year > 1 else None

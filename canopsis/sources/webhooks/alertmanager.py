@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from canopsis.core.fields import MAX_TAGS
-from canopsis.sources.webhook import Arrival, Raw, Source, list_of, moment_of, object_of
+from canopsis.core.moments import moment_of
+from canopsis.sources.webhook import Arrival, Raw, Source, list_of, object_of
 
 COMPONENT = ("instance", "host", "hostname", "node", "pod", "service", "job")
 """Labels that may say what an alert is about, the first one that it has."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from canopsis.core.moments import moment_of
 from canopsis.core.normalise import normalise
 from canopsis.errors import InputError, InvalidEvent
-from canopsis.sources.webhook import Arrival, moment_of, sources
+from canopsis.sources.webhook import Arrival, sources
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_796_040_000.0
