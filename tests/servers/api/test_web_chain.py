@@ -254,3 +254,47 @@ def test_the_status_shows_the_chain(web: Web) -> None:
     assert {each["process"] for each in found["engines"] if each["alive"]} == {"cleaner", "worker"}
     assert {(each["process"], each["partition"]) for each in found["partitions"]} == {("worker", 0), ("worker", 1)}
     assert {each["name"] for each in found["queues"] if each["exists"]} >= {"Engine_cleaner_events"}
+
+
+SEND = "/api/v1/sources/generic/house"
+
+
+def mapper(**fields: Any) -> dict[str, Any]:
+    state = {"from": "$.open", "map": {"true": 2, "false": 0}}
+    test = {"name": "open", "payload": {"door": "hall", "open": True}, "events": [{"component": "hall", "state": 2}]}
+    made = {"component": "$.door", "resource": "door", "state": state}
+    return {"id": "door", "pattern": {"door": {"$exists": True}}, "fields": made, "tests": [test]} | fields
+
+
+def door(web: Web, is_open: bool) -> int:
+    """Send the payload of a door; return the status of the answer."""
+    return web.post(SEND, {"door": "hall", "open": is_open}).status
+
+
+def test_a_payload_becomes_an_alarm_by_a_mapper_once_its_tests_hold(web: Web) -> None:
+    path = "/api/v1/mappers/door"
+    assert door(web, True) == 400
+    wrong = mapper(tests=[{"name": "shut", "payload": {"door": "hall", "open": False}, "events": [{"state": 2}]}])
+    answer = web.call("PUT", path, "admin", wrong)
+    assert (answer.status, answer.json["field"], answer.json["value"]) == (400, "tests[0].events[0].state", "0")
+    assert "the test 'shut' wants 2 and found 0" in answer.json["detail"]
+    assert web.get(path).status == 404
+    made = web.call("PUT", path, "admin", mapper())
+    assert (made.status, made.json["data"][0]["tests"][0]["name"]) == (201, "open")
+    # A process that looked just before finds it a second later.
+    eventually(lambda: door(web, True) == 202)
+    eventually(lambda: alarm_of(web, "hall")["state"] == 2)
+    alarm = alarm_of(web, "hall")
+    assert (alarm["entity_id"], alarm["connector"], alarm["connector_name"]) == (
+        "resource:hall/door",
+        "generic",
+        "house",
+    )
+    eventually(lambda: door(web, False) == 202)
+    eventually(lambda: alarm_of(web, "hall")["state"] == 0)
+    tag = web.get(path).headers["ETag"]
+    assert web.call("PATCH", path, "admin", {"enabled": False}, headers={"If-Match": tag}).status == 200
+    assert web.call("DELETE", path, "admin", headers={"If-Match": tag}).status == 412
+    eventually(lambda: door(web, False) == 400)
+    assert web.call("DELETE", path, "operator").status == 403
+    assert web.call("DELETE", path, "admin").status == 200

@@ -107,7 +107,7 @@ def test_what_is_refused_is_said_and_the_rest_is_done(api: FakeApi, capsys: Capt
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("[1]", "objects with an id"), ("id: x\nkind: nope", "event-filter, table"), ("a: [", "YAML or JSON")],
+    [("[1]", "objects with an id"), ("id: x\nkind: nope", "event-filter, mapper, table"), ("a: [", "YAML or JSON")],
 )
 def test_a_file_that_is_wrong_changes_nothing(api: FakeApi, capsys: Capture, file: Path, text: str, why: str) -> None:
     bad = file.parent / "bad.yml"
@@ -156,7 +156,35 @@ def test_try_tells_the_trail(api: FakeApi, capsys: Capture, file: Path, tmp_path
     assert json.loads(capsys.readouterr().out)[0] == dropped
 
 
-def test_try_wants_events(api: FakeApi) -> None:
+def test_mappers_are_listed_and_tried_on_payloads(api: FakeApi, capsys: Capture, tmp_path: Path) -> None:
+    shown = {"id": "m", "pattern": {"a": 1}, "fields": {}, "sources": ["one", "two"], "tests": [{"payload": 1}]}
+    api.answer([SHOWN | shown])
+    assert rules.main(["list", "--kind", "mapper"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:5] == ["PRIORITY", "ID", "SOURCES", "TESTS", "ENABLED"]
+    assert row.split()[:5] == ["100", "m", "one,two", "1", "yes"]
+    mapper, payload = tmp_path / "m.yml", tmp_path / "down.json"
+    mapper.write_text("{kind: mapper, id: m, pattern: {a: 1}, fields: {component: $.host}}")
+    payload.write_text('{"a": 1, "host": "web"}')
+    step = {"rule": "m", "type": "mapper", "outcome": "accepted", "changes": {"component": {"from": None, "to": "web"}}}
+    api.answer([{"outcome": "accepted", "event": {"entity_id": "component:web"}, "trail": [step]}])
+    assert rules.main(["try", str(mapper), "--payload", str(payload), "--alone"]) == 0
+    assert api.asked[-1].path == "/api/v1/mappers/try"
+    assert api.asked[-1].json == {
+        "rules": [{"id": "m", "pattern": {"a": 1}, "fields": {"component": "$.host"}}],
+        "payloads": [{"a": 1, "host": "web"}],
+        "alone": True,
+    }
+    assert capsys.readouterr().out.splitlines() == [
+        "component:web  accepted",
+        "  m (mapper): accepted",
+        '    component: null → "web"',
+    ]
+
+
+@pytest.mark.parametrize("words", [[], ["--event", "a", "--payload", "b"], ["--stored", "a", "--payload", "b"]])
+def test_try_wants_what_one_kind_is_tried_on(api: FakeApi, capsys: Capture, words: list[str]) -> None:
     with pytest.raises(SystemExit):
-        rules.main(["try"])
+        rules.main(["try", *words])
+    assert "--event FILE, --payload FILE or --stored EVENT_ID" in capsys.readouterr().err
     assert api.asked == []

@@ -11,21 +11,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from canopsis.core.moments import moment_of
 from canopsis.core.normalise import normalise
+from canopsis.core.rules.kernel import make
+from canopsis.core.rules.mapper import KIND
 from canopsis.errors import InputError, InvalidEvent
 from canopsis.sources.webhook import Arrival, sources
 
 ROOT = Path(__file__).parents[3]
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the mappers of a file."""
+    for document in yaml.safe_load_all(path.read_text()):
+        yield {name: value for name, value in document.items() if name != "kind"}
+
+
 NOW = 1_796_040_000.0
 PAYLOADS = Path(__file__).parent / "payloads"
 GOLDEN = sorted(PAYLOADS.glob("*/*.json"))
 
 
+MAPPERS = make(KIND, [each for path in sorted((ROOT / "docs" / "mappers").glob("*.yml")) for each in read(path)], {})
+
+
 def mapped(kind: str, payload: Any, labels: str = "") -> list[dict[str, Any]]:
+    """Return the events of a payload. Raises what stands in place of one; generic payloads meet those of the docs."""
     wanted = tuple(each for each in labels.split(",") if each)
-    return list(sources().things[kind].map(payload, Arrival(NOW, wanted)))
+    events = []
+    for each in sources().things[kind].map(payload, Arrival(NOW, wanted, "one", MAPPERS)):
+        if isinstance(each, InvalidEvent):
+            raise each
+        events.append(each)
+    return events
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -67,7 +87,7 @@ def test_times(given: str, found: float | None) -> None:
 
 def test_nothing_of_ours_is_broken() -> None:
     assert sources().broken == {}
-    assert {"alertmanager", "grafana"} <= set(sources().things)
+    assert {"alertmanager", "generic", "grafana"} <= set(sources().things)
 
 
 @pytest.fixture
