@@ -75,7 +75,7 @@ def _list_at(draft: EventDraft, target: Target) -> list[Any]:
     except RuleFailure:
         return []
     if not isinstance(found, list):
-        raise RuleFailure(f"{target.path}: {shorten(found)} is no list")
+        raise RuleFailure(f"{target.path}: {shorten(found)} is not a list")
     return found
 
 

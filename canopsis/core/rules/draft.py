@@ -86,7 +86,7 @@ class EventDraft:
         for step in parents:
             inner = home.setdefault(step, {})
             if not isinstance(inner, dict):
-                raise RuleFailure(f"{target.path}: {step} is no object")
+                raise RuleFailure(f"{target.path}: {step} is not an object")
             home = inner
         # A copy: what a rule or a table holds is not to be changed by an action behind this one.
         home[last] = deepcopy(value) if isinstance(value, (dict, list)) else value

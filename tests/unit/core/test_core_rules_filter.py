@@ -231,9 +231,9 @@ class TestActions:
         ("action", "why"),
         [
             (set_("state", 7), "the event would be invalid: state: 7"),
-            (set_("text.a", 1), "text is no object"),
+            (set_("text.a", 1), "text is not an object"),
             ({"type": "copy", "from": "text.a", "field": "b"}, "text.a: there is no such field"),
-            ({"type": "append", "field": "text", "value": 1}, "is no list"),
+            ({"type": "append", "field": "text", "value": 1}, "is not a list"),
             ({"type": "remove", "field": "state"}, "state"),
             ({"type": "template", "field": "b", "template": "{{ missing.a }}"}, "undefined value"),
             ({"type": "regex", "from": "text", "regex": "(?P<a>z)"}, "does not match"),
