@@ -10,7 +10,7 @@ import msgspec
 
 from canopsis.api.crud import Crud
 from canopsis.api.endpoints import Call, Thing
-from canopsis.core.rules.rule import Declared, DeclaredKind, parse
+from canopsis.core.rules.rule import Declared, DeclaredKind, demand_storable, parse
 from canopsis.store import rules
 from canopsis.store.operations import Document
 from canopsis.store.rules import RuleQuery, Stored, written
@@ -51,6 +51,8 @@ def crud_of(kind: DeclaredKind[D]) -> Crud[D, RuleQuery]:
     """Return the calls for what is stored of ``kind``; what is not good is refused."""
 
     def parsed(sent: Mapping[str, Any]) -> D:
+        for name, value in sent.items():
+            demand_storable(value, name)
         rule = parse(kind.struct, sent)
         kind.demand_good(rule)
         return rule

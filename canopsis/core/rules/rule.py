@@ -16,6 +16,10 @@ from canopsis.errors import InputError, InvalidRule
 
 MAX_DESCRIPTION = 1000
 MOST_PRIORITY = 1_000_000
+MAX_DEPTH = 40
+"""Of lists and objects in one another: a document of the database has 100 levels."""
+
+MOST_INTEGER = (1 << 63) - 1
 
 ADDED = ("rev", "author", "created", "updated", "counts")
 """What is added to a rule where it is stored and shown."""
@@ -105,6 +109,22 @@ def document_of(rule: Declared) -> dict[str, Any]:
     """Return ``rule`` as it is stored and shown; ``parse`` makes the same of it."""
     document: dict[str, Any] = msgspec.to_builtins(rule, builtin_types=(datetime,))
     return document
+
+
+def demand_storable(value: object, path: str, depth: int = 0) -> None:
+    """Raise InputError, which names ``path`` or what is inside, for what the database cannot hold."""
+    if depth > MAX_DEPTH:
+        raise InputError(path, value, f"lists and objects at most {MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if "\0" in name:
+                raise InputError(path, name, "names without NUL")
+            demand_storable(inner, f"{path}.{name}", depth + 1)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            demand_storable(inner, f"{path}[{place}]", depth + 1)
+    elif isinstance(value, int) and not -MOST_INTEGER - 1 <= value <= MOST_INTEGER:
+        raise InputError(path, value, "whole numbers of at most 64 bits")
 
 
 def _name_of(document: object, where: str) -> str:

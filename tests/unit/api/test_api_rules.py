@@ -73,6 +73,12 @@ def test_a_rule_that_cannot_be_used_is_refused(api: Api, sent: Document, field: 
     assert answer.json["detail"].startswith("rule r: ")
 
 
+@pytest.mark.parametrize(("value", "field"), [({"a\0": 1}, "actions[0].value"), ([1 << 64], "actions[0].value[0]")])
+def test_a_rule_that_the_database_cannot_hold_is_refused(api: Api, value: object, field: str) -> None:
+    answer = api.post(PATH, rule(kind="enrich", actions=[SET | {"field": "x", "value": value}]))
+    assert (answer.status_code, answer.json["field"]) == (400, field)
+
+
 @pytest.mark.usefixtures("stored")
 def test_a_large_table_is_taken(api: Api) -> None:
     rows = {f"host{number}": {"team": "x" * 50} for number in range(2000)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from canopsis.core import regex
 from canopsis.core.rules.event_filter import KIND, FilterRule
 from canopsis.core.rules.kernel import Kind, make
 from canopsis.core.rules.kinds import kinds
-from canopsis.core.rules.rule import document_of, parse
+from canopsis.core.rules.rule import MAX_DEPTH, demand_storable, document_of, parse
 from canopsis.core.rules.table import Table, tables_of
 from canopsis.core.template import Template
 from canopsis.errors import InputError, InvalidPattern, InvalidRule, RuleFailure
@@ -139,6 +140,22 @@ def test_what_a_rule_says_of_itself_is_held_against_it_before_it_is_saved_and_no
     with pytest.raises(InvalidRule, match="rule r: description: 'no' is refused; allowed: proven"):
         kind.demand_good(bad)
     assert len(make(kind, [rule()], {}).rules) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "allowed"),
+    [
+        ({"a": [{"b\0": 1}]}, "x.a[0]", "without NUL"),
+        ([1 << 63], "x[0]", "64 bits"),
+        ({"a": -(1 << 63) - 1}, "x.a", "64 bits"),
+        (json.loads("[" * 50 + "]" * 50), "x" + "[0]" * (MAX_DEPTH + 1), "at most 40 deep"),
+    ],
+)
+def test_what_the_database_cannot_hold_is_refused_by_its_path(value: Any, field: str, allowed: str) -> None:
+    with pytest.raises(InputError, match=allowed) as caught:
+        demand_storable(value, "x")
+    assert caught.value.field == field
+    demand_storable({"$a.b": [True, None, "\0", 1.5, (1 << 63) - 1, -(1 << 63), json.loads("[" * 39 + "]" * 39)]}, "x")
 
 
 class TestTemplate:
