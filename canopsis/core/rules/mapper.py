@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from canopsis.core import pattern as patterns
 from canopsis.core.body import loads
-from canopsis.core.event import Event
+from canopsis.core.event import Event, to_document
 from canopsis.core.jsonpath import ABSENT, Path
 from canopsis.core.normalise import normalise
 from canopsis.core.rules.kernel import Kind, RuleSet
@@ -18,7 +18,7 @@ from canopsis.core.rules.mapping import Subject, Write, writes_of
 from canopsis.core.rules.rule import Rule
 from canopsis.core.rules.table import Tables
 from canopsis.core.structs import prepare
-from canopsis.errors import InputError, InvalidEvent, RuleFailure, shorten
+from canopsis.errors import InputError, InvalidEvent, RuleFailure, bounded, shorten
 
 MOST_TESTS = 100
 MOST_NAMED = 20
@@ -175,12 +175,14 @@ def mapped(mappers: Mappers, payload: object, source: str, now: float) -> Iterat
     The first mapper that matches takes it.
     """
     for where, document in _documents(payload):
-        for ready in mappers.matching(document, now):
-            if ready.rule.is_for(source):
+        try:
+            ready = next((each for each in mappers.matching(document, now) if each.rule.is_for(source)), None)
+            if ready is None:
+                yield Mapped("", InvalidEvent(where, document, _matching(mappers, source)))
+            else:
                 yield from (Mapped(ready.rule.id, found) for found in ready.act(document))
-                break
-        else:
-            yield Mapped("", InvalidEvent(where, document, _matching(mappers, source)))
+        except RecursionError:
+            yield Mapped("", InvalidEvent(where, document, "lists and objects that are not so deep in one another"))
 
 
 def _documents(payload: object) -> list[tuple[str, object]]:
@@ -201,21 +203,20 @@ def _matching(mappers: Mappers, source: str) -> str:
 def explain(mappers: Mappers, payload: object, source: str, now: float) -> Iterator[dict[str, Any]]:
     """Yield what would become of a payload, as JSON: an event or the reason why there is none, and by which mapper."""
     for each in mapped(mappers, payload, source, now):
+        raw = {} if isinstance(each.found, InvalidEvent) else each.found
+        told: dict[str, Any] = {}
         try:
             if isinstance(each.found, InvalidEvent):
                 raise each.found
-            event = normalise(each.found | TESTED | ({"connector_name": source} if source else {}), now)
+            event = normalise(raw | TESTED | ({"connector_name": source} if source else {}), now)
+            told |= {"outcome": "accepted", "event": to_document(event), "reason": "; ".join(event.warnings)}
         except InvalidEvent as error:
-            yield _told(each, "refused", {}, str(error))
-        else:
-            yield _told(each, "accepted", msgspec.to_builtins(event), "; ".join(event.warnings))
+            told |= {"outcome": "refused", "event": {}, "reason": str(error)}
+        changes = {name: {"from": None, "to": _shown(value)} for name, value in raw.items() if value is not None}
+        step = {"rule": each.mapper, "type": "mapper", "outcome": told["outcome"], "changes": changes}
+        yield told | {"trail": [step] if each.mapper else []}
 
 
-def _told(each: Mapped, outcome: str, event: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    changes = (
-        {}
-        if isinstance(each.found, InvalidEvent)
-        else {name: {"from": None, "to": value} for name, value in each.found.items() if value is not None}
-    )
-    step = {"rule": each.mapper, "type": "mapper", "outcome": outcome, "changes": changes}
-    return {"outcome": outcome, "event": event, "reason": reason, "trail": [step] if each.mapper else []}
+def _shown(value: object) -> object:
+    """Return a value as it is shown: a deep or long one as a short text."""
+    return value if isinstance(value, (int, float)) else bounded(value) if isinstance(value, str) else shorten(value)

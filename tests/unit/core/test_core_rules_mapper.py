@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from canopsis.core.rules.kernel import RuleSet, make
 from canopsis.core.rules.mapper import KIND, MOST_NAMED, Mapper, Mappers, explain, mapped
@@ -268,6 +270,36 @@ def test_an_explanation() -> None:
     assert (bad["outcome"], bad["event"], bad["trail"][0]["changes"]) == ("refused", {}, {})
     assert bad["reason"].startswith("state: template")
     assert (none["outcome"], none["trail"]) == ("refused", [])
+
+
+def test_what_is_too_deep_to_be_looked_at_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    payload = [{"host": "h", "deep": deep}, PAYLOAD]
+    mappers = ready(mapper(pattern={"deep.a": None}, fields=FIELDS | {"extra.deep": "$.deep"}))
+    first, second = explain(mappers, payload, "one", NOW)
+    assert (first["outcome"], second["outcome"]) == ("refused", "accepted")
+    assert "not so deep" in first["reason"]
+    (shallow,) = explain(ready(mapper({"extra.deep": "$.deep"})), payload[0], "one", NOW)
+    assert shallow["trail"][0]["changes"]["extra"]["to"].startswith("{'deep': ")
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.just("$.a[*].b")
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from("ab"), inner))
+MADE_OF = JSON | st.fixed_dictionaries(
+    {"from": st.sampled_from(["$.a", "$.a[*].b", "@.b[0]", "{{ a }}", "{{ item|length }}", "$"])},
+    optional={"map": st.dictionaries(st.text(), JSON), "default": JSON, "as": st.sampled_from(["time", "number"])},
+)
+
+
+@given(payload=JSON | st.fixed_dictionaries({"a": JSON, "b": JSON}), made_of=MADE_OF)
+def test_whatever_a_mapper_is_and_whatever_comes_it_is_mapped_or_refused(payload: Any, made_of: Any) -> None:
+    fields = {"component": made_of, "extra.x.y": made_of, "output": "{{ a }}"}
+    document = mapper(fields, pattern={"none": None}, each="$.b", decode=["$.a", "$.b[0]"])
+    for each in ({}, {"each": ""}):
+        for told in explain(make(KIND, [document | each], {}), payload, "one", NOW):
+            assert told["outcome"] in {"accepted", "refused"}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yml")), ids=lambda path: path.stem)
