@@ -18,6 +18,7 @@ from canopsis.api.auth.authkey import AuthKeys
 from canopsis.api.auth.local import LocalUsers, demand_same_site
 from canopsis.api.auth.proxies import client_address
 from canopsis.api.body import Body, Content, object_in, read, read_struct
+from canopsis.api.counting import RuleCounting
 from canopsis.api.etags import tagged
 from canopsis.api.limits import Lease, Pool
 from canopsis.api.ports import Backend
@@ -32,6 +33,7 @@ from canopsis.store.client import Store
 from canopsis.store.live_rules import LiveKinds
 from canopsis.store.operations import Document
 from canopsis.store.query import Page, Query, Weigh, free
+from canopsis.store.rules import Counts
 from canopsis.store.users import Role
 
 P = ParamSpec("P")
@@ -61,6 +63,7 @@ class Site:
     slots: Pool = field(default_factory=limits.slots)
     memory: Pool = field(default_factory=limits.memory)
     rules: LiveKinds = field(default_factory=LiveKinds)
+    counting: RuleCounting = field(default_factory=RuleCounting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,10 @@ class Call:
     def rules(self, kind: Kind[R, A]) -> RuleSet[R, A]:
         """Return the rules of ``kind`` that are in force. Raises StoreError."""
         return self.site.rules.current(kind, self)
+
+    def count(self, counts: Counts) -> None:
+        """Count what rules did. It is written later, and lost with a process that ends before."""
+        self.site.counting.add(counts, self.backend.database)
 
     @property
     def body(self) -> Any:  # noqa: ANN401 - of the struct that the endpoint declares

@@ -65,21 +65,18 @@ _PLAIN = Wish()
 def take(found: object, backend: Backend, wish: Wish = _PLAIN) -> Examined:
     """Publish the events in ``found`` (an object, or a list of them); return when the broker has them.
 
-    Raises InvalidEvent for what is not a list of events, and as ``take_mapped`` does.
+    Raises InvalidEvent for what is not a list of events, and as ``send`` does.
     """
-    return take_mapped(elements_of(found), backend, wish)
+    return send(examine(elements_of(found), backend, wish), backend, wish)
 
 
-def take_mapped(raws: Sequence[dict[str, Any] | InvalidEvent], backend: Backend, wish: Wish = _PLAIN) -> Examined:
-    """Publish events; in place of one may stand why there is none. Return when the broker has them.
+def send(examined: Examined, backend: Backend, wish: Wish = _PLAIN) -> Examined:
+    """Publish events that were examined; return when the broker has them.
 
     Raises RequestError (400) when all are refused, or some and all or nothing is wished for: nothing is published
     then. Raises RequestError (503) when the broker does not confirm: whether it has the events is not known, and the
     answer names their ids.
     """
-    if len(raws) > MAX_EVENTS:
-        raise InvalidEvent("body", f"{len(raws)} events", f"at most {MAX_EVENTS} events a request")
-    examined = examine(raws, backend, wish)
     if examined.refused and (wish.atomic or not examined.taken):
         raise _refusal(examined)
     try:
@@ -95,7 +92,12 @@ def publish(raws: Sequence[dict[str, Any]], backend: Backend) -> list[Taken]:
 
 
 def examine(raws: Sequence[dict[str, Any] | InvalidEvent], backend: Backend, wish: Wish = _PLAIN) -> Examined:
-    """Return what is to be published, and what became of each event."""
+    """Return what is to be published, and what became of each event; in place of one may stand why there is none.
+
+    Raises InvalidEvent for too many.
+    """
+    if len(raws) > MAX_EVENTS:
+        raise InvalidEvent("body", f"{len(raws)} events", f"at most {MAX_EVENTS} events a request")
     now = backend.now()
     examined = Examined()
     ids: dict[str, dict[str, Any]] = {}

@@ -120,8 +120,13 @@ def _show(api: Api, args: argparse.Namespace) -> int:
     say(_file(args.kind, rule).rstrip())
     facts = {name: rule[name] for name in ("rev", "author", "created", "updated")} | rule["counts"]
     for name, value in facts.items():
-        say(f"# {name}: {value['reason']} (event {value['event_id']})" if name == "failure" else f"# {name}: {value}")
+        say(f"# {name}: {_failure(value) if name == 'failure' else value}")
     return DONE
+
+
+def _failure(failure: Mapping[str, Any]) -> str:
+    on = f" (event {failure['event_id']})" if failure["event_id"] else ""
+    return f"{failure['reason']}{on}"
 
 
 def _file(kind: str, rule: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canopsis.runtime.bysource import SourceCounts
-from canopsis.runtime.rules import RuleCounts
+from canopsis.store.rule_counts import RuleCounts
 
 
 @dataclass(slots=True)

@@ -26,9 +26,9 @@ from canopsis.runtime.contract import (
 )
 from canopsis.runtime.counters import Tally
 from canopsis.runtime.manifest import Input
-from canopsis.runtime.rules import merge
 from canopsis.runtime.settings import ChainSettings
 from canopsis.store.operations import Writes
+from canopsis.store.rule_counts import merge
 from canopsis.store.rules import Counts
 from canopsis.transport.codec import pack
 from canopsis.transport.topology import queue_name

@@ -28,7 +28,15 @@ class Arrival:
     rules: RuleSet[Any, Any] = field(default_factory=RuleSet)
 
 
-Map = Callable[[Any, Arrival], Iterator[Raw | InvalidEvent]]
+@dataclass(frozen=True, slots=True)
+class ByRule:
+    """An event that the rule of this id made, or why it could not: it is counted for the rule. Empty: of no rule."""
+
+    rule: str
+    found: Raw | InvalidEvent
+
+
+Map = Callable[[Any, Arrival], Iterator[Raw | InvalidEvent | ByRule]]
 """From a decoded payload to events. Pure; raises InputError for a payload of another kind.
 
 An event that lacks what it needs is yielded all the same: it is refused like any other, and the answer says why. An

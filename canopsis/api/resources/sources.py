@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -12,13 +13,15 @@ from flask import Response
 from canopsis.api import intake
 from canopsis.api.body import JSON, MAX_BODY, TEXT, Body
 from canopsis.api.endpoints import Call, Resource
+from canopsis.api.intake import Examined
 from canopsis.api.resources.events import ANSWERS, Result, answer_of
 from canopsis.api.responses import many
 from canopsis.core.body import loads
 from canopsis.core.parameters import text
 from canopsis.core.rules.kernel import RuleSet
-from canopsis.errors import InvalidEvent, RequestError
-from canopsis.sources.webhook import Arrival, Source, sources
+from canopsis.errors import InvalidEvent, RequestError, bounded
+from canopsis.sources.webhook import Arrival, ByRule, Source, sources
+from canopsis.store.rules import Counts, RuleCount
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,9 +72,24 @@ def _take(call: Call) -> Response:
     mapped = found.map(loads(call.content.data), Arrival(call.now, labels, name, rules))
     who: dict[str, Any] = {"connector": found.kind, "connector_name": name}
     # One more than are taken: a short payload may become more events than there is memory for.
-    few = islice(mapped, intake.MAX_EVENTS + 1)
-    raws = [each if isinstance(each, InvalidEvent) else each | who for each in few]
-    return answer_of(intake.take_mapped(raws, call.backend)) if raws else many([], status=202)
+    items = [each if isinstance(each, ByRule) else ByRule("", each) for each in islice(mapped, intake.MAX_EVENTS + 1)]
+    raws = [each.found if isinstance(each.found, InvalidEvent) else each.found | who for each in items]
+    if not raws:
+        return many([], status=202)
+    examined = intake.examine(raws, call.backend)
+    if found.rules is not None:
+        call.count(_counts(found.rules.name, items, examined, call.now))
+    return answer_of(intake.send(examined, call.backend))
+
+
+def _counts(kind: str, items: Sequence[ByRule], examined: Examined, now: float) -> Counts:
+    """Return what each rule did: events that it made, and those of them that are refused."""
+    counts: Counts = {}
+    for item, result in zip(items, examined.results, strict=True):
+        if item.rule:
+            refused, reason = result["status"] == "refused", bounded(str(result.get("detail", "")))
+            counts.setdefault((kind, item.rule), RuleCount()).add(RuleCount(1, 0, int(refused), reason, "", now))
+    return counts
 
 
 def _declare(suffix: str) -> None:

@@ -292,6 +292,9 @@ def test_a_payload_becomes_an_alarm_by_a_mapper_once_its_tests_hold(web: Web) ->
     )
     eventually(lambda: door(web, False) == 202)
     eventually(lambda: alarm_of(web, "hall")["state"] == 0)
+    eventually(lambda: "not in map" in web.post(SEND, {"door": "hall", "open": "ajar"}).json["detail"])
+    eventually(lambda: "ajar" in web.get(path).json["data"][0]["counts"]["failure"]["reason"])
+    assert web.get(path).json["data"][0]["counts"]["failed"] >= 1
     tag = web.get(path).headers["ETag"]
     assert web.call("PATCH", path, "admin", {"enabled": False}, headers={"If-Match": tag}).status == 200
     assert web.call("DELETE", path, "admin", headers={"If-Match": tag}).status == 412

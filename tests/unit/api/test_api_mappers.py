@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from api_fakes import NOW, Api
 
+from canopsis.api.counting import RuleCounting
 from canopsis.api.intake import MAX_EVENTS
 from canopsis.api.resources import mappers
 from canopsis.store import rules
 from canopsis.store.operations import Document
-from canopsis.store.rules import Rules
+from canopsis.store.rules import Counts, Rules
 
 PATH = "/api/v1/mappers"
 SEND = "/api/v1/sources/generic/one"
@@ -47,6 +48,14 @@ def stored(api: Api) -> list[Document]:
         rules.changed: changed,
     }
     return found
+
+
+@pytest.fixture(name="counts", autouse=True)
+def as_counted(monkeypatch: pytest.MonkeyPatch) -> list[Counts]:
+    """What the web server counts, request by request, instead of writing it later."""
+    told: list[Counts] = []
+    monkeypatch.setattr(RuleCounting, "add", lambda _self, counts, _database: told.append(counts))
+    return told
 
 
 def test_a_mapper_whose_tests_hold_is_stored_with_them(api: Api, stored: list[Document]) -> None:
@@ -92,7 +101,9 @@ def test_payloads_become_events(api: Api, stored: list[Document]) -> None:
     )
 
 
-def test_what_cannot_be_mapped_is_refused_beside_the_rest(api: Api, stored: list[Document]) -> None:
+def test_what_cannot_be_mapped_is_refused_beside_the_rest(
+    api: Api, stored: list[Document], counts: list[Counts]
+) -> None:
     stored.append(mapper())
     answer = api.post(SEND, [BAD, {"host": "h", "level": "ugly"}, {"x": 1}, {"host": "", "level": "bad"}], "operator")
     assert (answer.status_code, answer.json["refused"]) == (207, 3)
@@ -100,6 +111,11 @@ def test_what_cannot_be_mapped_is_refused_beside_the_rest(api: Api, stored: list
     assert "'ugly' is not in map" in answer.json["data"][1]["detail"]
     assert answer.json["data"][2]["allowed"].endswith("matches: m")
     assert len(api.broker.events) == 1
+    (count,) = counts
+    reason = "component: '' is refused"
+    assert {name: (each.matched, each.failed, each.reason[: len(reason)]) for name, each in count.items()} == {
+        ("mapper", "m"): (3, 2, reason)
+    }
 
 
 @pytest.mark.usefixtures("stored")

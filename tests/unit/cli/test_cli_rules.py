@@ -69,6 +69,10 @@ def test_show_is_a_file_that_apply_takes(api: FakeApi, capsys: Capture, tmp_path
     path = tmp_path / "shown.yml"
     path.write_text(shown)
     assert list(rules.rules_in(str(path))) == [("event-filter", RULE)]
+    api.answer([SHOWN | {"counts": {"failure": {"reason": "no field", "event_id": "", "at": "x"}}}])
+    assert rules.main(["show", "r"]) == 0
+    assert capsys.readouterr().out.endswith("# failure: no field\n")
+    api.answer([SHOWN])
     assert rules.main(["show", "r", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == SHOWN
 

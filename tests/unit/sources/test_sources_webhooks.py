@@ -18,7 +18,7 @@ from canopsis.core.normalise import normalise
 from canopsis.core.rules.kernel import make
 from canopsis.core.rules.mapper import KIND
 from canopsis.errors import InputError, InvalidEvent
-from canopsis.sources.webhook import Arrival, sources
+from canopsis.sources.webhook import Arrival, ByRule, sources
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,7 +41,8 @@ def mapped(kind: str, payload: Any, labels: str = "") -> list[dict[str, Any]]:
     """Return the events of a payload. Raises what stands in place of one; generic payloads meet those of the docs."""
     wanted = tuple(each for each in labels.split(",") if each)
     events = []
-    for each in sources().things[kind].map(payload, Arrival(NOW, wanted, "one", MAPPERS)):
+    for found in sources().things[kind].map(payload, Arrival(NOW, wanted, "one", MAPPERS)):
+        each = found.found if isinstance(found, ByRule) else found
         if isinstance(each, InvalidEvent):
             raise each
         events.append(each)
