@@ -148,11 +148,11 @@ class Tags(_Action, tag="tags"):
         if not self.add and not self.remove:
             raise InputError(where, "neither", "add or remove, or both")
         added = [Template(text, f"{where}.add[{place}]") for place, text in enumerate(self.add)]
-        target, gone = Target("tags", where), frozenset(self.remove)
+        target, gone = Target("tags", where), list(self.remove)
 
         def do(draft: EventDraft) -> None:
             values = draft.values()
-            kept = [tag for tag in values["tags"] if tag not in gone]
+            kept = [tag for tag in _list_at(draft, target) if tag not in gone]
             draft.write(target, [*kept, *(template.render(values) for template in added)])
 
         return do

@@ -246,6 +246,11 @@ class TestActions:
     def test_a_failure_has_its_reason_and_leaves_the_event_as_it_was(self, action: dict[str, Any], why: str) -> None:
         assert why in failure(event(text="w"), set_("output", "changed"), action).trail[0].failure
 
+    def test_tags_that_an_action_made_of_something_else(self) -> None:
+        tag = {"type": "tags", "add": ["x"], "remove": ["a"]}
+        assert "tags: 5 is not a list" in failure(event(), set_("tags", 5), tag).trail[0].failure
+        assert enriched(event(), set_("tags", [["a"], "b"]), tag).tags == ['["a"]', "b", "x"]
+
     def test_on_failure_decides(self) -> None:
         bad = {"type": "copy", "from": "nothing", "field": "b"}
         last = rule("last", "drop")
