@@ -94,7 +94,7 @@ def _write(steps: list[str], get: Get) -> Write:
         for step in parents:
             inner = home.get(step, {})
             if not isinstance(inner, dict):
-                raise RuleFailure(f"{step} is no object")
+                raise RuleFailure(f"{step} is not an object")
             # A copy: it may be a part of the payload, which other fields are made of.
             home[step] = home = inner.copy()
         home[last] = value
@@ -222,4 +222,4 @@ def _number(value: object) -> object:
         return float(value) if "." in value else int(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
-    raise RuleFailure(f"{shorten(value)} is no number")
+    raise RuleFailure(f"{shorten(value)} is not a number")

@@ -117,9 +117,9 @@ def test_what_a_value_is_called_in_a_table(given: object, name: str) -> None:
         ({"output": ["{{ nope }}"]}, "output: template"),
         ({"output": {"from": ["$.x", "{{ nope }}"]}}, "output: template"),
         ({"state": {"from": "$.level", "map": {"good": 0}}}, "state: 'bad' is not in map, which has ['good'], and no"),
-        ({"state": {"from": "$.level", "as": "number"}}, "state: 'bad' is no number"),
-        ({"state": {"from": "$.yes", "as": "number"}}, "state: True is no number"),
-        ({"extra.a": 1, "extra.a.b": 2}, "extra.a.b: a is no object"),
+        ({"state": {"from": "$.level", "as": "number"}}, "state: 'bad' is not a number"),
+        ({"state": {"from": "$.yes", "as": "number"}}, "state: True is not a number"),
+        ({"extra.a": 1, "extra.a.b": 2}, "extra.a.b: a is not an object"),
     ],
 )
 def test_an_item_that_cannot_be_mapped_is_refused_with_the_field_and_the_reason(fields: Any, why: str) -> None:
