@@ -25,10 +25,14 @@ def alert_body(change: Change, event: Event) -> dict[str, Any]:
     body: dict[str, Any] = {"kind": kind, "alarm_id": alarm.id, "event_id": event.event_id}
     body["event_type"] = event_type(event)
     body["timestamp"] = event.timestamp
-    for name in _OF_ALARM:
-        body[name] = to_builtins(getattr(alarm, name))
+    body |= facts_of(alarm)
     body["steps"] = to_builtins(list(change.steps))
     return body
+
+
+def facts_of(alarm: Alarm) -> dict[str, Any]:
+    """Return what an alert says of an alarm."""
+    return {name: to_builtins(getattr(alarm, name)) for name in _OF_ALARM}
 
 
 def alert_routing_key(change: Change, event: Event) -> str:  # noqa: ARG001 - keys may come to tell more

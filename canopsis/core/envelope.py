@@ -1,4 +1,5 @@
-"""What travels with events from engine to engine: the entities they speak of, what suppresses them, what was decided.
+"""What travels with events from engine to engine: the entities they speak of, what suppresses them, what was decided,
+and what became of their alarms.
 
 Each engine adds; none asks the database for what an earlier one knew. An envelope holds all events of a batch, for
 most of them say the same of one entity; between processes each event travels in its own, or bare where there is nothing
@@ -53,12 +54,15 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
 class Envelope:
     """What is known of the events of a batch: ``entities`` and ``suppressed`` by entity id, ``trail`` by event id.
 
+    ``alerts`` is what an event changed in its alarm, as it is told to others (``core.alert``), by event id.
+
     An engine reads that of its batch and returns what it adds as one of its own.
     """
 
     entities: dict[str, KnownEntity] = field(default_factory=dict)
     suppressed: dict[str, tuple[Suppression, ...]] = field(default_factory=dict)
     trail: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
+    alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def entity(self, entity_id: str) -> KnownEntity:
         """Return what is known of an entity; one of which nothing special is known is as its defaults."""
@@ -72,6 +76,7 @@ class Envelope:
         """Take in what an engine adds: it replaces what was known of an entity, and lengthens trails."""
         self.entities.update(more.entities)
         self.suppressed.update(more.suppressed)
+        self.alerts.update(more.alerts)
         for event_id, decisions in more.trail.items():
             self.trail[event_id] = (*self.trail.get(event_id, ()), *decisions)[:MOST_DECISIONS]
 
@@ -79,9 +84,10 @@ class Envelope:
         """Return ``event`` as it travels to another process."""
         entity = self.entities.get(event.entity_id)
         suppressed, trail = self.suppressed.get(event.entity_id, ()), self.trail.get(event.event_id, ())
-        if entity is None and not suppressed and not trail:
+        alert = self.alerts.get(event.event_id)
+        if entity is None and not suppressed and not trail and alert is None:
             return _ENCODER.encode(event)
-        return _ENCODER.encode(Sealed(event, entity, suppressed, trail))
+        return _ENCODER.encode(Sealed(event, entity, suppressed, trail, alert))
 
     def open(self, sealed: Sealed) -> Event:
         """Return the event of ``sealed``, and take in what is known of it."""
@@ -92,6 +98,8 @@ class Envelope:
             self.suppressed[event.entity_id] = sealed.suppressed
         if sealed.trail:
             self.trail[event.event_id] = sealed.trail
+        if sealed.alert is not None:
+            self.alerts[event.event_id] = sealed.alert
         return event
 
 
@@ -110,6 +118,7 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event_t
     entity: KnownEntity | None = None
     suppressed: tuple[Suppression, ...] = ()
     trail: tuple[Decision, ...] = ()
+    alert: dict[str, Any] | None = None
 
 
 _ANY = KnownEntity()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import structs
@@ -165,7 +165,8 @@ class AlarmEngine(Engine):
             effects.count(source_of(event), "repeated")
         if came:
             again = past.again(own, alarm)
-            effects.publish += [] if again is None else [_alert(again, own)]
+            if again is not None:
+                _tell(again, own, effects)
             return _with_outcome(own, alarm, again)
         change = apply(own, alarm, self._rules, now, known.newest)
         own = _see(own, known, effects, now) if type(own) is Check else own
@@ -193,7 +194,7 @@ def _take(change: Change, before: Alarm | None, event: Event, work: _Work) -> Al
     after = change.alarm
     if change.kind != "seen":
         if change.steps or change.fields != WAKE_AT:
-            work.effects.publish.append(_alert(change, event))
+            _tell(change, event, work.effects)
         after = work.writing.add(before, change)
     return after if after.open else None
 
@@ -222,9 +223,11 @@ def _see(event: Check, known: _Known, effects: Effects, now: float) -> Check:
     return event
 
 
-def _alert(change: Change, event: Event) -> Outgoing:
-    body: dict[str, Any] = alert_body(change, event)
-    return Outgoing(ALERTS, alert_routing_key(change, event), _ENCODER.encode(body))
+def _tell(change: Change, event: Event, effects: Effects) -> None:
+    """Tell subscribers and the engines to come what became of an alarm."""
+    body = alert_body(change, event)
+    effects.envelope.alerts[event.event_id] = body
+    effects.publish.append(Outgoing(ALERTS, alert_routing_key(change, event), _ENCODER.encode(body)))
 
 
 MANIFEST = Manifest("alarm", AlarmEngine, options=AlarmOptions, place=Place(after=("context",)), beats=True)

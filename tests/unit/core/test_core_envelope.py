@@ -77,3 +77,10 @@ def test_a_trail_has_an_end() -> None:
         known.note(event, Decision("event_filter", "enriched", str(number)))
     known.add(known)
     assert [each.rule for each in known.trail[event.event_id]] == [str(number) for number in range(MOST_DECISIONS)]
+
+
+def test_what_became_of_an_alarm_travels_with_its_event() -> None:
+    event, known = check("web"), Envelope()
+    envelope = Envelope(alerts={event.event_id: {"kind": "opened"}})
+    assert decode_batch(b"[" + envelope.seal(event) + b"]", known) == [event]
+    assert known.alerts == envelope.alerts
