@@ -10,7 +10,7 @@ from canopsis.runtime.settings import ChainSettings, EngineSettings
 def default_chain(partitions: int = 8, beat_interval: float = 60.0) -> ChainSettings:
     """Return the default chain."""
     engines = [
-        EngineSettings(manifest.name, manifest.place.process, following, beat_interval)
+        EngineSettings(manifest.name, manifest.place.process, following, manifest.place.beat_interval or beat_interval)
         for manifest, following in placed(own().values())
         if manifest.place is not None
     ]

@@ -47,8 +47,8 @@ FIRST_SECONDS = 2.0
 class Beating:
     """One engine's beat. ``queues`` tells which of its queues this instance reads now.
 
-    An engine that has no beat (``beats`` False) tells its metrics all the same. ``unsent`` is what the broker
-    did not take yet.
+    An engine that has no beat (``beats`` False) tells its metrics all the same, unless it is given no events
+    (``measured`` False). ``unsent`` is what the broker did not take yet.
     """
 
     engine: Engine
@@ -57,6 +57,7 @@ class Beating:
     due: float = 0.0
     last: Reading = field(default_factory=lambda: Reading(time.monotonic(), Tally()))
     beats: bool = True
+    measured: bool = True
     unsent: list[Outgoing] = field(default_factory=list)
     retry: float = 0.0
 
@@ -166,7 +167,9 @@ class Beats:
         late = [beating for beating in self._beatings if beating not in due and beating.unsent and beating.retry <= now]
         for beating in due:
             beating.due = now + beating.interval
-        self._guard("the metrics", partial(self._tell, due, now))
+        measured = [beating for beating in due if beating.measured]
+        if measured:
+            self._guard("the metrics", partial(self._tell, measured, now))
         for beating in late:
             self._watch(beating, partial(self._send, beating, now))
         for beating in due:
@@ -256,7 +259,7 @@ class Beats:
             event = perf_event(name, self._instance.host, self._instance.number, time.time(), values)
             messages.append(_outgoing(event))
             beating.last = after
-        who, untold = self._instance, self._counters.sources.untold() if due else {}
+        who, untold = self._instance, self._counters.sources.untold()
         messages += [_outgoing(source_event(name, who.host, who.number, time.time(), untold[name])) for name in untold]
         self._publishing.publish(messages)
         self._counters.sources.tell(untold)

@@ -55,13 +55,15 @@ class Place:
     """Where an engine stands in the chain of a site that configures nothing.
 
     The engines of the line follow one another; ``after`` and ``before`` name some that it must follow
-    or come before. ``next`` makes an engine stand beside the line, with these after it.
+    or come before. ``next`` makes an engine stand beside the line, with these after it. ``beat_interval`` is in
+    seconds, None for that of every engine.
     """
 
     process: str = WORKER
     after: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     next: tuple[str, ...] | None = None
+    beat_interval: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ class Process:
                 chain.engine(engine.name).beat_interval,
                 lambda engine=engine: intake.queues(engine.name, runner.partitions),  # type: ignore[misc]
                 beats=self._registry[engine.name].beats,
+                measured=chain.is_fed(engine.name, self._registry),
             )
             for engine, _ in self._engines.values()
         ]

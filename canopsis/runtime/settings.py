@@ -72,6 +72,10 @@ class ChainSettings:
             fed |= {name for name in own if registry[name].moves}
         return tuple(name for name in own if name in fed)
 
+    def is_fed(self, name: str, registry: Registry) -> bool:
+        """Tell whether the engine ``name`` gets any events: from outside, or from another engine."""
+        return registry[name].binding is not None or any(name in engine.next for engine in self.engines)
+
     def topology(self, registry: Registry) -> Topology:
         """Return the queues of the site."""
         return Topology(tuple(queue for process in self.processes() for queue in self._queues(process, registry)))

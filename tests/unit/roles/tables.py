@@ -69,8 +69,11 @@ def with_chain(text: str) -> str:
 
 
 def _entry(engine: EngineSettings) -> str:
-    process = "" if engine.process == EngineSettings("").process else f", process: {engine.process}"
-    return f"name: {engine.name}{process}" + (f", next: [{', '.join(engine.next)}]" if engine.next else "")
+    default = EngineSettings("")
+    process = "" if engine.process == default.process else f", process: {engine.process}"
+    beat = "" if engine.beat_interval == default.beat_interval else f", beat_interval: {engine.beat_interval:g}s"
+    following = f", next: [{', '.join(engine.next)}]" if engine.next else ""
+    return f"name: {engine.name}{process}{beat}{following}"
 
 
 if __name__ == "__main__":
