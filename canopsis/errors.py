@@ -8,6 +8,7 @@
     │   ├── InvalidPattern    a match pattern that cannot be compiled
     │   └── InvalidRule       a rule that cannot be used: rule, field, value, allowed
     ├── RuleFailure           a rule could not do on an event what it says; the event goes on as the rule says
+    ├── DeliveryError         a notification was not delivered: why, and whether trying again makes sense
     ├── ConfigError           a configuration file is wrong: file, section, key, what to do
     ├── TransportError        the broker did not take or give a message (try again)
     ├── StoreError            the database did not answer (try again)
@@ -64,6 +65,15 @@ class InvalidRule(InputError):  # noqa: N818 - the name says what it is
 
 class RuleFailure(CanopsisError):  # noqa: N818 - the name says what it is
     """A rule could not do on an event what it says."""
+
+
+class DeliveryError(CanopsisError):
+    """A notification was not delivered. ``again``: whether trying again makes sense, not before ``after`` seconds."""
+
+    def __init__(self, reason: str, *, again: bool, after: float = 0.0) -> None:
+        self.again = again
+        self.after = after
+        super().__init__(reason)
 
 
 class ConfigError(CanopsisError):

@@ -31,6 +31,7 @@ canopsis rules try rules.yml --event event.json        what the rules would do, 
 canopsis rules try rules.yml --stored EVENT_ID --alone the same for an event that is stored, without the others
 canopsis rules delete owners
 canopsis rules list --kind table         tables that rules look into
+canopsis rules list --kind notification-rule           who is told of alarms
 canopsis rules try mapper.yml --payload payload.json   what a mapper would make of what a tool sends
 """
 

@@ -103,7 +103,7 @@ class Draft:
         if value == old:
             return
         self.set(updated=self.t, **{name: value})
-        kind, event = _MOVES[name, value > old], self.event
+        kind, event = MOVES[name, value > old], self.event
         self.steps.append(Step(kind, self.t, speaker(event), shortened(event.output), value, event.event_id))
 
     def change(self, kind: Kind = "changed") -> Change:
@@ -114,7 +114,7 @@ class Draft:
         return Change(kind, alarm, tuple(self.steps), frozenset(fields))
 
 
-_MOVES: dict[tuple[str, bool], str] = {
+MOVES: dict[tuple[str, bool], str] = {
     ("state", True): "stateinc",
     ("state", False): "statedec",
     ("status", True): "statusinc",

@@ -11,7 +11,7 @@ from canopsis.ops.supervisor import RUNNING
 
 SERVICES = ("mongodb", "rabbitmq-server", "collectd", "amqp2engines", "webserver")
 PROGRAMS = {
-    "amqp2engines": {"engine-cleaner", "engine-worker"},
+    "amqp2engines": {"engine-cleaner", "engine-sender", "engine-worker"},
     **{name: {name} for name in SERVICES if name != "amqp2engines"},
 }
 

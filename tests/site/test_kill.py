@@ -10,7 +10,7 @@ import pytest
 from load import RATE, under_load
 from local_site import LocalSite, eventually, processes_of
 
-ENGINES = ("engine-cleaner", "engine-worker")
+ENGINES = ("engine-cleaner", "engine-sender", "engine-worker")
 MARKS = ("libexec/mongod", "beam.smp", "libexec/collectd", "engine run", "gunicorn", "supervisord")
 """What the command line of each kind of process has in it."""
 

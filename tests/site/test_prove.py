@@ -8,7 +8,7 @@ from local_site import LocalSite
 
 from canopsis.ops.prove import plan
 
-ROUNDS = 5
+ROUNDS = 7
 """One for each program that is killed, then one for each that is frozen but the last."""
 
 
@@ -19,9 +19,10 @@ def test_a_site_is_proved_under_fire(site: LocalSite) -> None:
     found = json.loads(done.out)
     assert found["proved"] is True
     struck = [each["strikes"].split(" (")[0] for each in found["rounds"]]
-    assert struck[:3] == ["kill engine-cleaner", "kill engine-worker", "kill mongodb"]
-    assert [each.rpartition(" ")[0].rpartition(" ")[0] for each in struck[3:]] == [
+    assert struck[:4] == ["kill engine-cleaner", "kill engine-sender", "kill engine-worker", "kill mongodb"]
+    assert [each.rpartition(" ")[0].rpartition(" ")[0] for each in struck[4:]] == [
         "freeze engine-cleaner",
+        "freeze engine-sender",
         "freeze engine-worker",
     ]
     assert all(each["events"] >= 80 for each in found["rounds"])

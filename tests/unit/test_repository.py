@@ -265,5 +265,5 @@ def test_the_documented_fields_of_an_alert_are_those_it_has() -> None:
 
 def test_the_documented_engines_are_those_of_the_default_chain() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    documented = dict(re.findall(r"^\| `(\w+)` \| (cleaner|worker) \|", text, re.MULTILINE))
+    documented = dict(re.findall(r"^\| `(\w+)` \| (cleaner|worker|sender) \|", text, re.MULTILINE))
     assert documented == {engine.name: engine.process for engine in default_chain().engines}

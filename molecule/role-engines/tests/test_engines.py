@@ -14,7 +14,7 @@ QUEUES = (
 
 def test_every_process_of_the_chain_runs(host: Any) -> None:
     states = site.programs(host)
-    assert set(states) == {"mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker"}
+    assert set(states) == {"mongodb", "rabbitmq-server", "engine-cleaner", "engine-worker", "engine-sender"}
     assert set(states.values()) == {"RUNNING"}
 
 

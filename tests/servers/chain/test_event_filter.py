@@ -35,7 +35,7 @@ def test_a_change_is_in_force_on_all_workers_two_seconds_later(site: Site, feed:
     site.configure(default_chain(partitions=PARTITIONS))
     site.start()
     site.chain.add("worker", 2)
-    site.await_running(3)
+    site.await_running(4)
     names = [f"host{number}" for number in range(12)]
     feed.events([check(name, 0, event_id=f"early-{name}") for name in names])
     site.await_count(len(names), connector="test")

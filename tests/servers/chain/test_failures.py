@@ -201,7 +201,7 @@ def test_stop_drains_and_exits_in_time(site: Site) -> None:
     site.start()
     with load_on(site) as load:
         load.await_turns(10)
-        assert site.chain.stop() == {"cleaner": 0, "worker": 0}
+        assert site.chain.stop() == {"cleaner": 0, "sender": 0, "worker": 0}
         assert "not finished within" not in site.chain.logs()
         assert leases.all_instances(site.db) == []
         assert site.db["leases"].count_documents({"_id": {"$ne": leases.CHAIN}}) == 0
@@ -215,7 +215,7 @@ def test_stop_without_a_database_exits_in_time(site: Site) -> None:
         load.await_turns(10)
         with site.database.frozen():
             load.await_turns(10)
-            assert site.chain.stop() == {"cleaner": 0, "worker": 0}
+            assert site.chain.stop() == {"cleaner": 0, "sender": 0, "worker": 0}
         site.start()
         check_everything(site, load)
 
@@ -225,9 +225,9 @@ def test_processes_wait_for_servers_that_are_not_there_yet(site: Site, feed: Fee
     site.broker.stop()
     try:
         site.chain.start()
-        eventually(lambda: site.chain.logs().count("waiting for the database") == 2)
+        eventually(lambda: site.chain.logs().count("waiting for the database") == 3)
         site.database.start()
-        eventually(lambda: site.chain.logs().count(LOST) == 2)
+        eventually(lambda: site.chain.logs().count(LOST) == 3)
     finally:
         if site.database.process is None:
             site.database.start()
@@ -241,8 +241,8 @@ def test_stop_while_waiting_for_a_broker(site: Site) -> None:
     site.broker.stop()
     try:
         site.chain.start()
-        eventually(lambda: site.chain.logs().count(LOST) == 2)
-        assert site.chain.stop() == {"cleaner": 0, "worker": 0}
+        eventually(lambda: site.chain.logs().count(LOST) == 3)
+        assert site.chain.stop() == {"cleaner": 0, "sender": 0, "worker": 0}
     finally:
         site.broker.start()
 
@@ -251,5 +251,5 @@ def test_a_database_without_its_shape_is_waited_for(site: Site) -> None:
     with opened(site.chain.store) as db:
         db.client.drop_database(db.name)
     site.chain.start()
-    eventually(lambda: site.chain.logs().count("canopsis migrate") == 2)
-    assert site.chain.stop() == {"cleaner": 0, "worker": 0}
+    eventually(lambda: site.chain.logs().count("canopsis migrate") == 3)
+    assert site.chain.stop() == {"cleaner": 0, "sender": 0, "worker": 0}

@@ -111,7 +111,11 @@ def test_what_is_refused_is_said_and_the_rest_is_done(api: FakeApi, capsys: Capt
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("[1]", "objects with an id"), ("id: x\nkind: nope", "event-filter, mapper, table"), ("a: [", "YAML or JSON")],
+    [
+        ("[1]", "objects with an id"),
+        ("id: x\nkind: nope", "event-filter, mapper, notification-rule, table"),
+        ("a: [", "YAML or JSON"),
+    ],
 )
 def test_a_file_that_is_wrong_changes_nothing(api: FakeApi, capsys: Capture, file: Path, text: str, why: str) -> None:
     bad = file.parent / "bad.yml"

@@ -14,7 +14,7 @@ from canopsis.core.normalise import normalise
 from canopsis.core.steps import Segment
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Message
-from canopsis.store import alarm_steps, alarms, entities, events, metrics, rules
+from canopsis.store import alarm_steps, alarms, entities, events, metrics, notifications, rules
 from canopsis.store.operations import Document
 
 NOW = 1_700_000_000.0
@@ -31,6 +31,7 @@ ANSWERS: dict[Callable[..., Any], str] = {
     entities.known: "known_entities",
     rules.changed: "changed_rules",
     metrics.compactable: "compactable_metrics",
+    notifications.told: "told_alarms",
 }
 """What answers for each function of the store that engines ask."""
 
@@ -46,6 +47,8 @@ class FakeContext:
     entities: dict[str, Document] = field(default_factory=dict)
     filters: list[Document] = field(default_factory=list)
     tables: list[Document] = field(default_factory=list)
+    telling: list[Document] = field(default_factory=list)
+    told: set[tuple[str, str]] = field(default_factory=set)
     version: int = 1
     metrics: list[Document] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
@@ -108,9 +111,14 @@ class FakeContext:
 
     def changed_rules(self, kinds: Collection[str], known: Mapping[str, int]) -> rules.Rules | None:
         self._read("rules", *kinds)
-        if known.get("event-filter") == self.version:
+        if known == dict.fromkeys(kinds, self.version):
             return None
-        return rules.Rules(dict.fromkeys(kinds, self.version), {"event-filter": self.filters, "table": self.tables})
+        stored = {"event-filter": self.filters, "table": self.tables, "notification-rule": self.telling}
+        return rules.Rules(dict.fromkeys(kinds, self.version), stored)
+
+    def told_alarms(self, alarm_ids: Collection[str]) -> set[tuple[str, str]]:
+        self._read("told_alarms", *sorted(alarm_ids))
+        return {pair for pair in self.told if pair[0] in alarm_ids}
 
     def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
         self._read("compactable_metrics", before, limit, after)

@@ -103,7 +103,8 @@ def test_the_chain(prefix: Prefix) -> None:
 
 def test_the_default_chain_of_the_runtime_can_be_written(prefix: Prefix) -> None:
     default = default_chain()
-    sections = [f"[engine:{e.name}]\nprocess = {e.process}\nnext = {','.join(e.next)}\n" for e in default.engines]
+    text = "[engine:{}]\nprocess = {}\nnext = {}\nbeat_interval = {:g}\n"
+    sections = [text.format(e.name, e.process, ",".join(e.next), e.beat_interval) for e in default.engines]
     write(prefix, "amqp2engines.conf", "".join(sections))
     chain = settings.chain(prefix)
     assert chain.partitions == default.partitions

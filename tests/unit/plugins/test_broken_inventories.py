@@ -300,7 +300,7 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
     "circle": (
         "small",
         chain("eventstore", next=["context"]),
-        ("context -> alarm -> perfdata", "an end", "engines_chain"),
+        ("context -> alarm -> notification -> perfdata", "an end", "engines_chain"),
     ),
     "minus one instance": ("large", chain("alarm", instances=-1), ("of alarm: -1", "from 1", "engines_chain")),
     "instances of no process": (
@@ -316,7 +316,7 @@ BROKEN: dict[str, tuple[str, Change, tuple[str, str, str]]] = {
     "circle by a setting": (
         "large",
         gives(engines_settings={"eventstore": {"next": ["alarm"]}}),
-        ("alarm -> perfdata -> eventstore", "an end", "engines_chain"),
+        ("alarm -> notification -> perfdata -> eventstore", "an end", "engines_chain"),
     ),
     "own type is none": (
         "large",

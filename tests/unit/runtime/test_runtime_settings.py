@@ -22,6 +22,8 @@ REGISTRY = registry_of(
     event_filter="events",
     context="events",
     alarm="events",
+    notification="events",
+    notification_sender="events",
     perfdata="events",
     eventstore="events",
 )
@@ -38,11 +40,13 @@ def engine(name: str, *following: str, **fields: Any) -> EngineSettings:
 def test_default_chain_is_two_hops() -> None:
     default = default_chain()
     default.check(REGISTRY)
-    assert default.processes() == ("cleaner", "worker")
+    assert default.processes() == ("cleaner", "sender", "worker")
+    assert default.entries("sender", REGISTRY) == ()
     assert [one.name for one in default.of_process("worker")] == [
         "event_filter",
         "context",
         "alarm",
+        "notification",
         "perfdata",
         "eventstore",
     ]
@@ -78,9 +82,9 @@ def test_an_engine_in_a_process_of_its_own_gets_queues() -> None:
         default, engines=tuple(replace(one, process="alarm") if one.name == "alarm" else one for one in default.engines)
     )
     assert alone.entries("alarm", REGISTRY) == ("alarm",)
-    assert set(alone.entries("worker", REGISTRY)) == {"event_filter", "perfdata"}
+    assert set(alone.entries("worker", REGISTRY)) == {"event_filter", "notification"}
     names = {queue.name for queue in alone.topology(REGISTRY).queues}
-    assert {"Engine_alarm.00", "Engine_alarm.01", "Engine_perfdata.01"} <= names
+    assert {"Engine_alarm.00", "Engine_alarm.01", "Engine_notification.01"} <= names
     assert "Engine_eventstore.00" not in names
 
 
