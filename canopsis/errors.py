@@ -12,7 +12,7 @@
     ├── ConfigError           a configuration file is wrong: file, section, key, what to do
     ├── TransportError        the broker did not take or give a message (try again)
     ├── StoreError            the database did not answer (try again)
-    │   └── Fenced            a guarded write missed: somebody else holds the partition now
+    │   └── Fenced            a guarded write is refused: another instance holds the partition now
     ├── RequestError          an HTTP request is refused for its sender or its target, not for its content
     └── SiteError             a command of the operator's cannot be done: what, why, what next
 """
@@ -89,7 +89,7 @@ class StoreError(CanopsisError):
 
 
 class Fenced(StoreError):  # noqa: N818 - the name says what it is
-    """A guarded write missed: somebody else holds the partition now."""
+    """A guarded write is refused: another instance holds the partition now, or what is written is not known."""
 
 
 class RequestError(CanopsisError):

@@ -54,7 +54,7 @@ class Alarm(msgspec.Struct, kw_only=True):
 
     Times are seconds since the epoch: ``updated`` that of the last change of state or status,
     ``last_event`` that of the newest check. ``open`` and ``entity_id`` carry the invariant of the
-    database: one open alarm an entity. ``rev`` guards each write; who writes raises it, and notes
+    database: one open alarm an entity. ``rev`` counts the writes; who writes raises it, and notes
     in ``written_by`` the ids of all events on the entity that it had in hand, without effect too.
     ``steps`` are the newest ones; ``older`` is the id of the segment before them, empty for none.
     ``state_lock`` is who set the state: checks do not move it until one is OK.

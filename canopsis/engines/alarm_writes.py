@@ -17,9 +17,10 @@ from canopsis.store.operations import Document, Guarded, Insert, Operation, Writ
 
 @dataclass(slots=True)
 class _Pending:
-    """What a batch does to one alarm. ``rev`` is the stored revision, None while the alarm is new."""
+    """What a batch does to one alarm; one that it opens ``is_new``. ``rev`` is the revision that it gets."""
 
-    rev: int | None
+    is_new: bool
+    rev: int
     alarm: Alarm
     fields: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
@@ -37,8 +38,8 @@ class Writing:
         alarm, segments = folded(change.alarm)
         work = self._pending.get(alarm.id)
         if work is None:
-            work = self._pending[alarm.id] = _Pending(None if before is None else before.rev, alarm)
-        alarm.rev = 1 if work.rev is None else work.rev + 1
+            work = self._pending[alarm.id] = _Pending(before is None, 1 if before is None else before.rev + 1, alarm)
+        alarm.rev = work.rev
         work.alarm = alarm
         work.fields |= change.fields
         work.steps += change.steps
@@ -79,7 +80,7 @@ def _until_its_end(alarm: Alarm, ids: list[str]) -> list[str]:
 
 
 def _operation(work: _Pending) -> Operation:
-    if work.rev is None:
+    if work.is_new:
         return Insert(msgspec.to_builtins(work.alarm), guarded=True)
     # Repeats move some in memory alone: whenever anything is written they go along.
     always = {"last_event", "events_count", "written_by"}
@@ -87,4 +88,4 @@ def _operation(work: _Pending) -> Operation:
     change: Document = {"$set": {name: msgspec.to_builtins(getattr(work.alarm, name)) for name in names}}
     if work.steps and not work.segments:
         change["$push"] = {"steps": {"$each": msgspec.to_builtins(work.steps)}}
-    return Guarded(work.alarm.id, work.rev, change)
+    return Guarded(work.alarm.id, change)

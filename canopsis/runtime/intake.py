@@ -42,11 +42,15 @@ class Pace:
 
 @dataclass(slots=True)
 class Taken:
-    """A gathered batch by engine; ``refused`` are bodies that are not events, with their engine."""
+    """A gathered batch by engine; ``refused`` are bodies that are not events, with their engine.
+
+    ``partitions`` are those of the queues that it came from.
+    """
 
     batches: dict[str, Batch] = field(default_factory=dict)
     refused: list[tuple[str, Dead]] = field(default_factory=list)
     oldest: dict[str, float] = field(default_factory=dict)
+    partitions: frozenset[int] = frozenset()
 
     def count_in(self, outcome: Outcome) -> None:
         """Add to ``outcome`` the refused bodies: no engine saw them."""
@@ -72,8 +76,10 @@ class Intake:
         self._raw = [name for name in chain.entries(process, registry) if registry[name].input == "raw"]
         self._partitioned = [name for name in chain.entries(process, registry) if registry[name].input == "events"]
         self._engine_of = {queue_name(name): name for name in self._raw}
+        self._partition_of: dict[str, int] = {}
         for name in self._partitioned:
             self._engine_of |= {queue_name(name, number): name for number in range(chain.partitions)}
+            self._partition_of |= {queue_name(name, number): number for number in range(chain.partitions)}
         self.pace = Pace()
 
     @property
@@ -107,7 +113,8 @@ class Intake:
 
     def take(self, deliveries: Sequence[Delivery]) -> Taken:
         """Sort ``deliveries`` by engine and decode what other engines encoded."""
-        taken = Taken()
+        of = self._partition_of
+        taken = Taken(partitions=frozenset(of[each.queue] for each in deliveries if each.queue in of))
         groups: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
             groups.setdefault(self._engine_of[delivery.queue], []).append(delivery)

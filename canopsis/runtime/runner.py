@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from canopsis.errors import Fenced, StoreError, TransportError, reason_of
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.counters import Counters, Tally
+from canopsis.runtime.fence import Fence
 from canopsis.runtime.health import Health
 from canopsis.runtime.intake import Intake, Taken
 from canopsis.runtime.letters import letters, minimal
@@ -61,6 +62,7 @@ class Runner:
         self._health = health
         self._stop = stop
         self._store = SafeStore(db, stop, health)
+        self._fence = Fence(db, settings.process)
         self._fences = 0
         self._losses = 0
         self.intake = Intake(settings.chain, settings.process, registry)
@@ -85,6 +87,7 @@ class Runner:
                 connection.close()
                 # Who reads these partitions now is not known: nothing remembered of them can be trusted.
                 self.partitions = frozenset()
+                self._fence.lose()
                 self._pipeline.forget(None)
 
     def close(self) -> None:
@@ -108,6 +111,7 @@ class Runner:
         while True:
             ctx = StoreContext(self._db)
             try:
+                claim = self._fence.claim(taken.partitions)
                 outcome = self._pipeline.run(taken.batches, ctx)
                 break
             except StoreError as error:
@@ -115,7 +119,7 @@ class Runner:
                     return None
         taken.count_in(outcome)
         writes = outcome.write | letters(outcome.dead, ctx.now)
-        bad = self._store.write(writes, alive)
+        bad = self._store.write(writes, alive, claim)
         if bad is None:
             return None
         bad += outbox.publish(outcome)
@@ -157,6 +161,7 @@ class Runner:
         """Forget everything: another instance has a partition that this one took for its own."""
         self._fences += 1
         _LOG.warning("fenced, reading again from the queue: %s", error)
+        self._fence.lose()
         self._pipeline.forget(None)
         self._stop.wait(min(0.05 * 2**self._fences, _LONGEST_FENCE_PAUSE))
 
@@ -177,6 +182,7 @@ class Runner:
             return False
         lost, gained = self.partitions - wanted, wanted - self.partitions
         self.intake.unsubscribe(consumer, lost)
+        self._fence.lose(lost | gained)
         self._pipeline.forget(lost | gained)
         self.partitions -= lost
         self.intake.subscribe(consumer, gained)

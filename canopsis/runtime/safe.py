@@ -17,12 +17,14 @@ from canopsis.runtime.health import Health
 from canopsis.runtime.letters import reduced
 from canopsis.store import client, dead_letters, write
 from canopsis.store.client import Store
-from canopsis.store.operations import Delete, Document, Insert, Operation, Writes, is_guarded
+from canopsis.store.fences import Claim
+from canopsis.store.operations import Delete, Document, Insert, Operation, Writes, is_guarded, no_writes
 
 _LOG = logging.getLogger(__name__)
 
 _PARALLEL = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+_NONE = Claim("", ())
 
 
 class SafeStore:
@@ -35,19 +37,35 @@ class SafeStore:
         # The database works on one collection while another is encoded here.
         self._pool = futures.ThreadPoolExecutor(_PARALLEL, "write")
 
-    def write(self, writes: Writes, alive: Callable[[], object]) -> list[tuple[str, Dead]] | None:
-        """Do all ``writes``, trying again until the database took them; None once ``stop`` is set.
+    def write(self, writes: Writes, alive: Callable[[], object], claim: Claim = _NONE) -> list[tuple[str, Dead]] | None:
+        """Do all ``writes``, guarded ones first, for they may forbid the rest; None once ``stop`` is set.
 
-        Returns the documents that the database cannot hold, as dead letters; the others are
-        written. Raises Fenced.
+        The others are tried again until the database took them. Returns the documents that the database cannot hold,
+        as dead letters; the others are written. Raises Fenced: also when the database went away, so that what came of
+        the guarded ones is not known. Then the batch is to come again; what is written of it already is a repeat.
         """
-        problem, left = "", dict(writes)
+        guarded, left = split(writes)
+        try:
+            bad = self._guarded(guarded, claim) if guarded else []
+        except Fenced:
+            raise
+        except StoreError as error:
+            if not self.wait(error, alive):
+                return None
+            raise Fenced(f"what is written is read again: {error}") from error
+        rest = self._until_done(left, alive)
+        return None if rest is None else bad + rest
+
+    def _guarded(self, writes: Writes, claim: Claim) -> list[tuple[str, Dead]]:
+        problem = _refusal(partial(write.apply_guarded, self._db, writes, claim))
+        return one_by_one(self._db, writes, problem, claim) if problem else []
+
+    def _until_done(self, writes: Writes, alive: Callable[[], object]) -> list[tuple[str, Dead]] | None:
+        problem = ""
         while True:
             try:
-                problem = problem or _refusal(partial(self._all, left))
-                return one_by_one(self._db, left, problem) if problem else []
-            except Fenced:
-                raise
+                problem = problem or _refusal(partial(self._all, writes))
+                return one_by_one(self._db, writes, problem) if problem else []
             except StoreError as error:
                 if not self.wait(error, alive):
                     return None
@@ -72,13 +90,7 @@ class SafeStore:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _all(self, writes: Writes) -> None:
-        """Do all ``writes``: guarded ones first, in order, for they may forbid the rest; then the others at once.
-
-        They leave ``writes`` once they are written: done again, they would meet their own guard.
-        """
-        for first in [name for name, operations in writes.items() if any(map(is_guarded, operations))]:
-            write.apply(self._db, {first: writes[first]})
-            del writes[first]
+        """Do all ``writes`` at once."""
         parts = [{name: operations} for name, operations in writes.items()]
         others = [self._pool.submit(write.apply, self._db, part) for part in parts[:-1]]
         try:
@@ -90,22 +102,33 @@ class SafeStore:
             other.result()
 
 
+def split(writes: Writes) -> tuple[Writes, Writes]:
+    """Return the guarded operations of ``writes``, and the others."""
+    guarded, others = no_writes(), no_writes()
+    for collection, operations in writes.items():
+        for wanted, part in ((True, guarded), (False, others)):
+            found = [operation for operation in operations if is_guarded(operation) is wanted]
+            if found:
+                part[collection] = found
+    return guarded, others
+
+
 def apply_each(db: Store, writes: Writes) -> list[tuple[str, Dead]]:
     """Do all ``writes``; return the documents that the database cannot hold, as dead letters.
 
-    Raises Fenced, StoreError.
+    None of them is guarded. Raises StoreError.
     """
     problem = _refusal(partial(write.apply, db, writes))
     return one_by_one(db, writes, problem) if problem else []
 
 
-def one_by_one(db: Store, writes: Writes, why: str) -> list[tuple[str, Dead]]:
+def one_by_one(db: Store, writes: Writes, why: str, claim: Claim = _NONE) -> list[tuple[str, Dead]]:
     """Do ``writes``, each by itself; return those that cannot be done. Raises Fenced, StoreError."""
     _LOG.warning("one of the documents cannot be written: %s", why)
     bad = []
     for collection, operations in writes.items():
         for operation in operations:
-            problem = _problem(db, collection, operation)
+            problem = _problem(db, collection, operation, claim)
             if problem and collection == dead_letters.COLLECTION:
                 _write_least(db, operation, problem)
             elif problem:
@@ -116,20 +139,23 @@ def one_by_one(db: Store, writes: Writes, why: str) -> list[tuple[str, Dead]]:
 def _write_least(db: Store, letter: Operation, why: str) -> None:
     """Write the least of a dead letter. Raises StoreError."""
     _LOG.warning("a dead letter is kept without its headers: %s", why)
-    problem = _problem(db, dead_letters.COLLECTION, reduced(letter, why, time.time()))
+    problem = _problem(db, dead_letters.COLLECTION, reduced(letter, why, time.time()), _NONE)
     if problem:
         # Made to fit: the server refuses everything, and nothing may be acknowledged.
         raise StoreError(f"dead letters cannot be written: {problem}")
 
 
-def _problem(db: Store, collection: str, operation: Operation) -> str:
+def _problem(db: Store, collection: str, operation: Operation, claim: Claim) -> str:
     """Return why ``operation`` cannot be written, or an empty text. Raises Fenced, StoreError."""
     if isinstance(operation, Insert):
         try:
             write.check_encodable(operation.document)
         except InputError as error:
             return str(error)
-    return _refusal(partial(write.apply, db, {collection: [operation]}))
+    alone: Writes = {collection: [operation]}
+    if is_guarded(operation):
+        return _refusal(partial(write.apply_guarded, db, alone, claim))
+    return _refusal(partial(write.apply, db, alone))
 
 
 def _refusal(work: Callable[[], object]) -> str:

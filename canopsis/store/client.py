@@ -55,7 +55,13 @@ Nothing of them is about the document. One that lacks here costs events: what is
 event is then taken for the event's fault, and it becomes a dead letter.
 """
 
-_AWAY_LABELS = ("RetryableWriteError", "TransientTransactionError", "RetryableError", "SystemOverloadedError")
+_AWAY_LABELS = (
+    "RetryableWriteError",
+    "TransientTransactionError",
+    "UnknownTransactionCommitResult",
+    "RetryableError",
+    "SystemOverloadedError",
+)
 """By these a server says itself that the same may be tried again, whatever the code."""
 
 _DISTRUST = "CERTIFICATE_VERIFY_FAILED"

@@ -12,8 +12,8 @@ Document = dict[str, Any]
 class Insert:
     """Insert ``document`` (it has an ``_id``). The same ``_id`` again changes nothing.
 
-    One that is ``guarded`` is written with the guarded updates, before all that is not. When another unique index
-    refuses it, another instance was first: that raises ``Fenced``.
+    One that is ``guarded`` is written in the transaction of its batch, as ``Guarded`` is; a document in its way
+    means that another instance was first: that raises ``Fenced``.
     """
 
     document: Document
@@ -22,13 +22,13 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """Update the document ``_id`` only if its ``rev`` is ``rev``; a miss raises ``Fenced``.
+    """Update the document ``_id`` together with all else of its batch that is guarded: all in one transaction.
 
-    ``change`` is a MongoDB update (``{"$set": …, "$push": …}``); the store adds ``rev + 1``.
+    It is under the fence of the batch's partitions; who lost one of them writes nothing and gets ``Fenced``.
+    ``change`` is a MongoDB update (``{"$set": …, "$push": …}``); the store adds 1 to ``rev``.
     """
 
     id: str
-    rev: int
     change: Document
 
 
@@ -51,7 +51,7 @@ Operation = Insert | Guarded | Upsert | Delete
 
 
 def is_guarded(operation: Operation) -> bool:
-    """Tell whether a write may be refused since another instance was first, and so comes before the others."""
+    """Tell whether a write belongs to the transaction of its batch."""
     return isinstance(operation, Guarded) or (isinstance(operation, Insert) and operation.guarded)
 
 

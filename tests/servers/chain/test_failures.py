@@ -184,7 +184,8 @@ def test_fence_throws_memory_away_and_reads_again(site: Site, feed: Feed) -> Non
     site.start()
     feed.events([check("fenced", 2, event_id="first")])
     eventually(lambda: site.db["alarms"].find_one({"component": "fenced"}))
-    # Another holder acknowledged meanwhile: the worker's memory is stale and its next write must miss.
+    # Another holder acknowledged meanwhile: the worker's memory is stale and its next write must be refused.
+    site.db["fences"].update_many({}, {"$set": {"holder": "other"}})
     mark: dict[str, Any] = {"author": "other", "message": "mine", "t": time.time()}
     site.db["alarms"].update_one({"component": "fenced"}, {"$set": {"ack": mark}, "$inc": {"rev": 1}})
     feed.events([check("fenced", 1, event_id="second")])

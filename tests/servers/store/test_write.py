@@ -13,10 +13,11 @@ from servers import MongoDB, eventually
 
 from canopsis.errors import Fenced, StoreError
 from canopsis.runtime import safe
-from canopsis.store import migrations
+from canopsis.store import fences, migrations
 from canopsis.store.client import Store, opened, ping
+from canopsis.store.fences import Claim
 from canopsis.store.operations import Delete, Document, Guarded, Insert, Operation, Upsert
-from canopsis.store.write import Written, apply
+from canopsis.store.write import Written, apply, apply_guarded
 
 
 def alarm(number: int, entity: str | None = None, **fields: Any) -> Document:
@@ -30,7 +31,21 @@ def alarm(number: int, entity: str | None = None, **fields: Any) -> Document:
 
 
 def inserts(*documents: Document) -> dict[str, list[Operation]]:
-    return {"alarms": [Insert(document, guarded=True) for document in documents]}
+    return {"alarms": [Insert(document) for document in documents]}
+
+
+MINE = Claim("mine", ("worker:01", "worker:02"))
+
+
+@pytest.fixture
+def claim(store: Store) -> Claim:
+    """Two fences, taken."""
+    fences.take(store, MINE)
+    return MINE
+
+
+def opened_alarm(document: Document) -> Insert:
+    return Insert(document, guarded=True)
 
 
 def test_inserts_and_repeats(store: Store) -> None:
@@ -47,40 +62,50 @@ def test_a_repeat_does_not_overwrite(store: Store) -> None:
     assert store.alarms.find_one({"_id": "a1"})["state"] == 2
 
 
-def test_guarded_update(store: Store) -> None:
+def test_guarded_update(store: Store, claim: Claim) -> None:
     apply(store, inserts(alarm(1)))
-    done = apply(store, {"alarms": [Guarded("a1", 1, {"$set": {"state": 3}, "$push": {"steps": "s"}})]})
-    assert done == Written(updated=1)
+    apply_guarded(store, {"alarms": [Guarded("a1", {"$set": {"state": 3}, "$push": {"steps": "s"}})]}, claim)
     assert store.alarms.find_one() == alarm(1, rev=2, state=3, steps=["s"])
 
 
-def test_guard_that_misses_is_fenced_and_changes_nothing(store: Store) -> None:
-    apply(store, inserts(alarm(1, rev=7), alarm(2)))
-    changes: list[Operation] = [Guarded("a1", 6, {"$set": {"state": 3}}), Guarded("a2", 1, {"$set": {"state": 3}})]
-    with pytest.raises(Fenced, match="1 of 2"):
-        apply(store, {"alarms": changes})
-    assert store.alarms.find_one({"_id": "a1"}) == alarm(1, rev=7)
+def test_who_lost_a_fence_writes_nothing_at_all(store: Store, claim: Claim) -> None:
+    apply(store, inserts(alarm(1)))
+    fences.take(store, Claim("another", claim.names[1:]))
+    writes: dict[str, list[Operation]] = {"alarms": [Guarded("a1", {"$set": {"state": 3}}), opened_alarm(alarm(2))]}
+    with pytest.raises(Fenced, match=r"1 of worker:01, worker:02"):
+        apply_guarded(store, writes, claim)
+    assert list(store.alarms.find()) == [alarm(1)]
 
 
-def test_guard_of_a_document_that_is_gone(store: Store) -> None:
+def test_a_fence_that_is_taken_in_the_middle_of_a_transaction_wins(store: Store, claim: Claim) -> None:
+    """It is frozen after its fence was found to be its own, and before it writes."""
+    apply(store, inserts(alarm(1)))
+    taking: list[threading.Thread] = []
+
+    class Slow(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            taking.append(threading.Thread(target=fences.take, args=(store, Claim("another", claim.names))))
+            taking[0].start()
+            return super().get(name, default)
+
+    apply_guarded(store, {"alarms": [Guarded("a1", Slow({"$set": {"state": 3}}))]}, claim)
+    taking[0].join()
+    assert store.alarms.find_one() == alarm(1, rev=2, state=3), "the other one takes it after that, and reads this"
     with pytest.raises(Fenced):
-        apply(store, {"alarms": [Guarded("a1", 1, {"$set": {"state": 3}})]})
+        apply_guarded(store, {"alarms": [Guarded("a1", {"$set": {"state": 1}})]}, claim)
+
+
+def test_guard_of_a_document_that_is_gone(store: Store, claim: Claim) -> None:
+    with pytest.raises(Fenced, match="1 of 1"):
+        apply_guarded(store, {"alarms": [Guarded("a1", {"$set": {"state": 3}})]}, claim)
     assert store.alarms.count_documents({}) == 0
 
 
-def test_guarded_and_upserts_count_together(store: Store) -> None:
-    apply(store, inserts(alarm(1)))
-    batch: list[Operation] = [Guarded("a1", 1, {"$set": {"x": 1}}), Upsert("a2", {"$set": {"x": 2}})]
-    assert apply(store, {"alarms": batch}) == Written(inserted=1, updated=1)
-    with pytest.raises(Fenced, match="1 of 1"):
-        apply(store, {"alarms": batch})
-
-
-def test_second_open_alarm_of_an_entity_is_fenced(store: Store) -> None:
+def test_second_open_alarm_of_an_entity_is_fenced(store: Store, claim: Claim) -> None:
     apply(store, inserts(alarm(1, "component:h")))
     with pytest.raises(Fenced, match="component:h"):
-        apply(store, inserts(alarm(2, "component:h"), alarm(3)))
-    assert store.alarms.count_documents({"entity_id": "component:h"}) == 1
+        apply_guarded(store, {"alarms": [opened_alarm(alarm(2, "component:h")), opened_alarm(alarm(3))]}, claim)
+    assert [found["_id"] for found in store.alarms.find()] == ["a1"]
 
 
 def test_resolved_alarms_of_an_entity_may_be_many(store: Store) -> None:
@@ -88,13 +113,11 @@ def test_resolved_alarms_of_an_entity_may_be_many(store: Store) -> None:
     assert apply(store, inserts(*closed, alarm(9, "component:h"))) == Written(inserted=4)
 
 
-def test_one_batch_closes_an_alarm_and_opens_the_next(store: Store) -> None:
+def test_one_batch_closes_an_alarm_and_opens_the_next(store: Store, claim: Claim) -> None:
     apply(store, inserts(alarm(1, "component:h")))
-    batch: list[Operation] = [
-        Insert(alarm(2, "component:h"), guarded=True),
-        Guarded("a1", 1, {"$set": {"open": False}}),
-    ]
-    assert apply(store, {"alarms": batch}) == Written(inserted=1, updated=1)
+    batch: list[Operation] = [opened_alarm(alarm(2, "component:h")), Guarded("a1", {"$set": {"open": False}})]
+    apply_guarded(store, {"alarms": batch}, claim)
+    assert [(found["_id"], found["open"]) for found in store.alarms.find()] == [("a1", False), ("a2", True)]
 
 
 def test_upsert_twice_is_the_same(store: Store) -> None:
@@ -120,10 +143,12 @@ def test_collections_are_written_in_order(watched: tuple[Store, Any]) -> None:
 
 def test_a_batch_is_one_command_a_kind(watched: tuple[Store, Any]) -> None:
     store, commands = watched
+    fences.take(store, MINE)
+    commands.sent.clear()
     apply(store, inserts(*(alarm(number) for number in range(1000))))
-    apply(store, {"alarms": [Guarded(f"a{number}", 1, {"$set": {"x": 1}}) for number in range(1000)]})
-    assert commands.names() == ["insert", "update"]
-    assert all(command["ordered"] is False for command in commands.sent)
+    apply_guarded(store, {"alarms": [Guarded(f"a{number}", {"$set": {"x": 1}}) for number in range(1000)]}, MINE)
+    assert commands.names() == ["insert", "update", "update", "commitTransaction"]
+    assert [command["update"] for command in commands.sent[1:3]] == ["fences", "alarms"]
     assert all(command["writeConcern"]["w"] == "majority" for command in commands.sent if "writeConcern" in command)
 
 
@@ -142,10 +167,14 @@ def test_a_bad_document_is_not_a_store_error(store: Store, bad: Document, error:
     assert not isinstance(caught.value, StoreError)
 
 
-def test_a_bad_update_is_not_a_store_error(store: Store) -> None:
-    apply(store, inserts(alarm(1, state="text")))
+def test_a_bad_update_is_not_a_store_error(store: Store, claim: Claim) -> None:
+    apply(store, inserts(alarm(1, state="text"), alarm(2)))
+    writes: dict[str, list[Operation]] = {
+        "alarms": [Guarded("a2", {"$set": {"x": 1}}), Guarded("a1", {"$inc": {"state": 1}})]
+    }
     with pytest.raises(BulkWriteError):
-        apply(store, {"alarms": [Guarded("a1", 1, {"$inc": {"state": 1}})]})
+        apply_guarded(store, writes, claim)
+    assert "x" not in store.alarms.find_one({"_id": "a2"})
 
 
 def test_names_with_dots_dollars_and_spaces(store: Store) -> None:
@@ -209,38 +238,40 @@ def test_a_killed_server_loses_nothing_that_was_written(mortal: MongoDB, mortal_
     assert set(written) <= found
 
 
-def test_guarded_writes_over_a_killed_server_count_once(mortal: MongoDB, mortal_store: Store) -> None:
-    """A write whose answer was lost is found done (fenced), never done twice."""
-    apply(mortal_store, inserts(alarm(1, n=0)))
+def test_guarded_writes_over_a_killed_server_are_done_whole_or_not_at_all(mortal: MongoDB, mortal_store: Store) -> None:
+    apply(mortal_store, inserts(alarm(1, n=0), alarm(2, n=0)))
+    fences.take(mortal_store, MINE)
     stop, failures = threading.Event(), []
+    both = ("a1", "a2")
 
     def count() -> None:
         with opened(mortal.settings()) as db:
             mine = db.client[mortal_store.name]
             while not stop.is_set():
                 try:
-                    found = mine.alarms.find_one({"_id": "a1"})
-                    if found is not None:
-                        rev = found["rev"]
-                        apply(mine, {"alarms": [Guarded("a1", rev, {"$inc": {"n": 1}, "$push": {"steps": rev}})]})
-                except Exception as error:  # noqa: BLE001 - the reading may fail in any way here
+                    changes = {"alarms": [Guarded(each, {"$inc": {"n": 1}}) for each in both]}
+                    apply_guarded(mine, changes, MINE)  # type: ignore[arg-type]
+                except StoreError as error:
                     failures.append(str(error))
+
+    def counted() -> int:
+        return int((mortal_store.alarms.find_one({"_id": "a1"}) or {}).get("n", 0))
 
     thread = threading.Thread(target=count)
     thread.start()
     try:
-        eventually(lambda: (mortal_store.alarms.find_one({"_id": "a1"}) or {}).get("n", 0) > 50)
+        eventually(lambda: counted() > 50)
         mortal.kill()
         eventually(lambda: failures)
         mortal.start()
-        before = mortal_store.alarms.find_one({"_id": "a1"})["n"]
-        eventually(lambda: mortal_store.alarms.find_one({"_id": "a1"})["n"] > before + 50)
+        before = counted()
+        eventually(lambda: counted() > before + 50)
     finally:
         stop.set()
         thread.join()
-    found = mortal_store.alarms.find_one({"_id": "a1"})
-    assert found["steps"] == list(range(1, found["n"] + 1))
-    assert found["rev"] == found["n"] + 1
+    found = list(mortal_store.alarms.find())
+    assert [each["rev"] for each in found] == [each["n"] + 1 for each in found]
+    assert found[0]["n"] == found[1]["n"]
 
 
 def test_the_shape_survives_a_kill(mortal: MongoDB, mortal_store: Store) -> None:

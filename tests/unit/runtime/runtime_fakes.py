@@ -12,9 +12,10 @@ import pytest
 from canopsis.core.event import Event
 from canopsis.core.event_types.check import Check
 from canopsis.errors import StoreError
-from canopsis.runtime import safe
+from canopsis.runtime import fence, safe
 from canopsis.runtime.contract import Batch, Context, Effects, Engine, Message, Outgoing
 from canopsis.runtime.manifest import Input, Manifest, Registry
+from canopsis.store.fences import Claim
 from canopsis.store.operations import Insert, Writes
 from canopsis.transport.consumer import Delivery
 from canopsis.transport.topology import COLLECTD, DEAD, EVENTS
@@ -108,6 +109,7 @@ class FakeWrite:
 
     def __init__(self, *failures: Exception) -> None:
         self.applied: list[Writes] = []
+        self.claims: list[Claim] = []
         self.tries = 0
         self._failures = list(failures)
         self.refuse: Callable[[Any], Exception | None] = lambda _operation: None
@@ -122,6 +124,10 @@ class FakeWrite:
                     raise problem
         self.applied.append(writes)
 
+    def apply_guarded(self, db: object, writes: Writes, claim: Claim) -> None:
+        self.claims.append(claim)
+        self.apply(db, writes)
+
 
 class Servers:
     """The database as the modules of the runtime see it."""
@@ -131,12 +137,15 @@ class Servers:
         self.write = FakeWrite()
         self.pings = 0
         self.fail(self.write)
+        self.taken: list[Claim] = []
+        monkeypatch.setattr(fence.fences, "take", lambda _db, claim: self.taken.append(claim))
         monkeypatch.setattr(safe.client, "ping", self._ping)
         self.absent = 0
 
     def fail(self, write: FakeWrite) -> None:
         self.write = write
         self._patch.setattr(safe.write, "apply", write.apply)
+        self._patch.setattr(safe.write, "apply_guarded", write.apply_guarded)
 
     def _ping(self, _db: object) -> None:
         self.pings += 1

@@ -40,6 +40,7 @@ from canopsis.runtime.runner import Runner
 from canopsis.runtime.safe import SafeStore
 from canopsis.runtime.settings import ChainSettings, EngineSettings, ProcessSettings
 from canopsis.runtime.sharing import Instance, Lease
+from canopsis.store.fences import Claim
 from canopsis.store.operations import Delete, Guarded, Insert, Upsert, Writes
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
@@ -57,7 +58,7 @@ CHAIN = ChainSettings(
 )
 WHO = Instance("worker", "host1", 1)
 STEPS = Insert({"_id": "steps"}, guarded=True)
-ALARM = Guarded("alarm", 1, {})
+ALARM = Guarded("alarm", {})
 
 
 def nothing() -> None:
@@ -100,7 +101,7 @@ class TestSafeStore:
     def test_a_fence_comes_out_at_once(self, servers: Servers) -> None:
         servers.fail(FakeWrite(Fenced("missed")))
         with pytest.raises(Fenced):
-            safe_store().write(WRITES, nothing)
+            safe_store().write({"alarms": [ALARM]}, nothing)
         assert servers.pings == 0
 
     def test_guarded_writes_come_first_in_their_order_and_the_rest_at_once(self, servers: Servers) -> None:
@@ -136,7 +137,6 @@ class TestSafeStore:
         assert servers.write.tries == 6
 
     def test_guarded_writes_that_are_done_are_not_done_again(self, servers: Servers) -> None:
-        """They would meet their own guard, and the batch would be called fenced."""
         failures = [StoreError("away"), ValueError("code 121"), ValueError("code 121")]
         servers.write.refuse = lambda op: failures.pop(0) if op.id == "event" and failures else None
         writes: Writes = {"events": [Delete("event")], "alarms": [ALARM]}
@@ -144,7 +144,22 @@ class TestSafeStore:
         assert bad is not None
         assert [where for where, _ in bad] == ["events"]
         assert servers.write.applied == [{"alarms": [ALARM]}]
-        assert set(writes) == {"events", "alarms"}, "what the runner holds is its own"
+
+    def test_guarded_writes_of_which_no_answer_came_are_read_again(self, servers: Servers) -> None:
+        """Done again they could count twice: the batch comes again, and what is written of it is a repeat."""
+        servers.fail(FakeWrite(StoreError("away")))
+        with pytest.raises(Fenced, match="read again: away"):
+            safe_store().write({"alarms": [ALARM]}, nothing)
+        assert servers.pings == 1, "once the database is back"
+
+    def test_a_guarded_document_that_the_database_cannot_hold_takes_no_other_with_it(self, servers: Servers) -> None:
+        servers.write.refuse = lambda op: ValueError("code 121") if op is ALARM else None
+        claim = Claim("me", ("worker:00",))
+        bad = safe_store().write({"steps": [STEPS], "alarms": [ALARM]}, nothing, claim)
+        assert bad is not None
+        assert [where for where, _ in bad] == ["alarms"]
+        assert servers.write.applied == [{"steps": [STEPS]}]
+        assert servers.write.claims == [claim] * 3
 
     def test_the_wait_is_said_and_its_end(self, servers: Servers, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
@@ -262,7 +277,9 @@ class TestRunner:
 
     def test_nothing_is_published_when_the_write_is_fenced(self, servers: Servers) -> None:
         servers.fail(FakeWrite(Fenced("missed")))
-        work = Work(FakeEngine("context", writing))
+        work = Work(
+            FakeEngine("context", lambda batch, _ctx: Effects(forward=list(batch.events), write={"alarms": [ALARM]}))
+        )
         with pytest.raises(Fenced):
             work.handle("a")
         assert work.publisher.sent == []
@@ -296,6 +313,7 @@ class TestRunner:
         (written,) = servers.write.applied
         assert [operation.document["reason"] for operation in written["dead_letters"]] == ["bad"]  # type: ignore[union-attr]
 
+    @pytest.mark.usefixtures("servers")
     def test_what_engines_count_by_source_is_counted_once_acknowledged(self) -> None:
         def act(batch: Batch, ctx: Context) -> Effects:
             effects = forward(batch, ctx)
@@ -322,6 +340,15 @@ class TestRunner:
             work.handle("a")
         assert servers.write.tries == 0, "nothing to write, nothing is asked of the database"
 
+    def test_the_fence_of_a_partition_is_taken_once_and_again_after_it_was_lost(self, servers: Servers) -> None:
+        work = Work(FakeEngine("context"))
+        for _ in range(2):
+            work.handle("a")
+        work.runner.fenced(Fenced("missed"))
+        work.handle("a")
+        assert [claim.names for claim in servers.taken] == [("worker:00",)] * 2
+        assert len({claim.holder for claim in servers.taken}) == 1
+
     def test_fenced_forgets_and_waits_longer_each_time(self) -> None:
         work = Work(FakeEngine("context"))
         began = time.monotonic()
@@ -330,6 +357,7 @@ class TestRunner:
         assert work.engine.forgotten == [None, None]
         assert time.monotonic() - began >= 0.3
 
+    @pytest.mark.usefixtures("servers")
     def test_counted_when_done(self) -> None:
         work = Work(FakeEngine("context"))
         came = [delivery("Engine_context.00", b"[" + encode(check("a")) + b"]")]

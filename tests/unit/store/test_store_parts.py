@@ -17,11 +17,11 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from canopsis.errors import Fenced, InputError, StoreError
+from canopsis.errors import InputError, StoreError
 from canopsis.store import alarms, metrics, write
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.client import connect, is_away, refusal_of, store_errors
-from canopsis.store.operations import Delete, Guarded, Insert, Upsert, no_writes
+from canopsis.store.operations import Delete, Insert, Upsert, no_writes
 from canopsis.store.query import MAX_LIMIT, MAX_SKIP, Listing, Paging, check_paging, given, search, sort_order, window
 from canopsis.store.settings import Retention, StoreSettings
 
@@ -186,25 +186,6 @@ def test_windows_that_are_refused(arguments: tuple[float, float, float | None, s
     assert caught.value.field == field
 
 
-def test_guarded_request_raises_the_revision() -> None:
-    request = write._request(Guarded("a", 3, {"$set": {"state": 1}, "$inc": {"n": 2}}))
-    assert (request._filter, request._doc) == (
-        {"_id": "a", "rev": 3},
-        {"$set": {"state": 1}, "$inc": {"n": 2, "rev": 1}},
-    )
-
-
-def test_a_guarded_change_is_not_altered() -> None:
-    operation = Guarded("a", 3, {"$set": {"state": 1}})
-    write._request(operation)
-    assert operation.change == {"$set": {"state": 1}}
-
-
-def test_upsert_request() -> None:
-    request = write._request(Upsert("a", {"$set": {"x": 1}}))
-    assert (request._filter, request._upsert) == ({"_id": "a"}, True)
-
-
 def failed(*errors: dict[str, Any], concerns: list[dict[str, Any]] | None = None) -> BulkWriteError:
     return BulkWriteError({"writeErrors": list(errors), "writeConcernErrors": concerns or []})
 
@@ -215,11 +196,6 @@ OPEN_TAKEN = {"code": 11000, "keyPattern": {"entity_id": 1}, "index": 1, "keyVal
 
 def test_the_same_id_again_is_no_error() -> None:
     assert write._check_duplicates("events", failed(ID_TAKEN, ID_TAKEN)) == [0, 0]
-
-
-def test_a_second_open_alarm_is_fenced() -> None:
-    with pytest.raises(Fenced, match="component:h"):
-        write._check_duplicates("alarms", failed(ID_TAKEN, OPEN_TAKEN), guarded={1})
 
 
 def test_another_unique_index_is_a_bug() -> None:
