@@ -17,14 +17,13 @@ from canopsis.runtime.health import Health
 from canopsis.runtime.letters import reduced
 from canopsis.store import client, dead_letters, write
 from canopsis.store.client import Store
-from canopsis.store.fences import Claim
-from canopsis.store.operations import Delete, Document, Insert, Operation, Writes, is_guarded, no_writes
+from canopsis.store.fences import UNFENCED, Claim
+from canopsis.store.operations import Delete, Document, Insert, Operation, Writes
 
 _LOG = logging.getLogger(__name__)
 
 _PARALLEL = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-_NONE = Claim("", ())
 
 
 class SafeStore:
@@ -37,14 +36,16 @@ class SafeStore:
         # The database works on one collection while another is encoded here.
         self._pool = futures.ThreadPoolExecutor(_PARALLEL, "write")
 
-    def write(self, writes: Writes, alive: Callable[[], object], claim: Claim = _NONE) -> list[tuple[str, Dead]] | None:
+    def write(
+        self, writes: Writes, alive: Callable[[], object], claim: Claim = UNFENCED
+    ) -> list[tuple[str, Dead]] | None:
         """Do all ``writes``, guarded ones first, for they may forbid the rest; None once ``stop`` is set.
 
         The others are tried again until the database took them. Returns the documents that the database cannot hold,
         as dead letters; the others are written. Raises Fenced: also when the database went away, so that what came of
         the guarded ones is not known. Then the batch is to come again; what is written of it already is a repeat.
         """
-        guarded, left = split(writes)
+        guarded, left = write.split(writes)
         try:
             bad = self._guarded(guarded, claim) if guarded else []
         except Fenced:
@@ -102,17 +103,6 @@ class SafeStore:
             other.result()
 
 
-def split(writes: Writes) -> tuple[Writes, Writes]:
-    """Return the guarded operations of ``writes``, and the others."""
-    guarded, others = no_writes(), no_writes()
-    for collection, operations in writes.items():
-        for wanted, part in ((True, guarded), (False, others)):
-            found = [operation for operation in operations if is_guarded(operation) is wanted]
-            if found:
-                part[collection] = found
-    return guarded, others
-
-
 def apply_each(db: Store, writes: Writes) -> list[tuple[str, Dead]]:
     """Do all ``writes``; return the documents that the database cannot hold, as dead letters.
 
@@ -122,7 +112,7 @@ def apply_each(db: Store, writes: Writes) -> list[tuple[str, Dead]]:
     return one_by_one(db, writes, problem) if problem else []
 
 
-def one_by_one(db: Store, writes: Writes, why: str, claim: Claim = _NONE) -> list[tuple[str, Dead]]:
+def one_by_one(db: Store, writes: Writes, why: str, claim: Claim = UNFENCED) -> list[tuple[str, Dead]]:
     """Do ``writes``, each by itself; return those that cannot be done. Raises Fenced, StoreError."""
     _LOG.warning("one of the documents cannot be written: %s", why)
     bad = []
@@ -139,7 +129,7 @@ def one_by_one(db: Store, writes: Writes, why: str, claim: Claim = _NONE) -> lis
 def _write_least(db: Store, letter: Operation, why: str) -> None:
     """Write the least of a dead letter. Raises StoreError."""
     _LOG.warning("a dead letter is kept without its headers: %s", why)
-    problem = _problem(db, dead_letters.COLLECTION, reduced(letter, why, time.time()), _NONE)
+    problem = _problem(db, dead_letters.COLLECTION, reduced(letter, why, time.time()), UNFENCED)
     if problem:
         # Made to fit: the server refuses everything, and nothing may be acknowledged.
         raise StoreError(f"dead letters cannot be written: {problem}")
@@ -152,10 +142,7 @@ def _problem(db: Store, collection: str, operation: Operation, claim: Claim) -> 
             write.check_encodable(operation.document)
         except InputError as error:
             return str(error)
-    alone: Writes = {collection: [operation]}
-    if is_guarded(operation):
-        return _refusal(partial(write.apply_guarded, db, alone, claim))
-    return _refusal(partial(write.apply, db, alone))
+    return _refusal(partial(write.apply, db, {collection: [operation]}, claim))
 
 
 def _refusal(work: Callable[[], object]) -> str:

@@ -26,6 +26,10 @@ class Claim:
     names: tuple[str, ...]
 
 
+UNFENCED = Claim("", ())
+"""Of who writes for no partition."""
+
+
 def names_of(process: str, partitions: Collection[int]) -> tuple[str, ...]:
     """Return the names of fences: each process of the chain has its own; one that reads no partitions has one."""
     return tuple(f"{process}:{number:02d}" for number in sorted(partitions)) or (f"{process}:all",)

@@ -15,8 +15,18 @@ from pymongo.errors import BulkWriteError
 from canopsis.errors import Fenced, InputError, StoreError
 from canopsis.store import events, fences
 from canopsis.store.client import Store, is_away, store_errors
-from canopsis.store.fences import Claim
-from canopsis.store.operations import Delete, Document, Guarded, Insert, Operation, Upsert, Writes
+from canopsis.store.fences import UNFENCED, Claim
+from canopsis.store.operations import (
+    Delete,
+    Document,
+    Guarded,
+    Insert,
+    Operation,
+    Upsert,
+    Writes,
+    is_guarded,
+    no_writes,
+)
 
 MAX_DOCUMENT = 16 * 1024 * 1024 - 4096
 """Bytes of BSON; MongoDB's own limit is 16 MiB."""
@@ -26,7 +36,7 @@ _DUPLICATE = 11000
 
 @dataclass(slots=True)
 class Written:
-    """What a write did, in documents. ``repeated`` were there already."""
+    """What a write did that was not guarded, in documents. ``repeated`` were there already."""
 
     inserted: int = 0
     repeated: int = 0
@@ -34,18 +44,31 @@ class Written:
     deleted: int = 0
 
 
-def apply(db: Store, writes: Writes) -> Written:
-    """Do all ``writes``, none of them guarded, unordered across documents; doing them again changes nothing.
+def apply(db: Store, writes: Writes, claim: Claim = UNFENCED) -> Written:
+    """Do all ``writes``: what is guarded first (``apply_guarded``), the rest unordered across documents.
 
-    Raises StoreError when the database does not answer (some may be written: do all again).
-    Anything else that raises is one bad document: find it with ``check_encodable``.
+    Doing those of the rest again changes nothing. Raises Fenced; StoreError when the database does not answer (some may
+    be written). Anything else that raises is one bad document: find it with ``check_encodable``.
     """
     done = Written()
-    for collection, operations in writes.items():
-        if operations:
-            with store_errors(f"writing {collection}"):
-                _apply_collection(db, collection, operations, done)
+    guarded, others = split(writes)
+    if guarded:
+        apply_guarded(db, guarded, claim)
+    for collection, operations in others.items():
+        with store_errors(f"writing {collection}"):
+            _apply_collection(db, collection, operations, done)
     return done
+
+
+def split(writes: Writes) -> tuple[Writes, Writes]:
+    """Return the guarded operations of ``writes``, and the others."""
+    guarded, others = no_writes(), no_writes()
+    for collection, operations in writes.items():
+        for wanted, part in ((True, guarded), (False, others)):
+            found = [operation for operation in operations if is_guarded(operation) is wanted]
+            if found:
+                part[collection] = found
+    return guarded, others
 
 
 def apply_guarded(db: Store, writes: Writes, claim: Claim) -> None:

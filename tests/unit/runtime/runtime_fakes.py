@@ -114,7 +114,9 @@ class FakeWrite:
         self._failures = list(failures)
         self.refuse: Callable[[Any], Exception | None] = lambda _operation: None
 
-    def apply(self, _db: object, writes: Writes) -> None:
+    def apply(self, _db: object, writes: Writes, claim: Claim | None = None) -> None:
+        if claim is not None:
+            self.claims.append(claim)
         self.tries += 1
         if self._failures:
             raise self._failures.pop(0)
@@ -125,8 +127,7 @@ class FakeWrite:
         self.applied.append(writes)
 
     def apply_guarded(self, db: object, writes: Writes, claim: Claim) -> None:
-        self.claims.append(claim)
-        self.apply(db, writes)
+        self.apply(db, writes, claim)
 
 
 class Servers:
