@@ -48,7 +48,7 @@ _BLANK = r" \t\n\r\f\v"
 # A comma before a digit is inside a number, unless a label begins there; so is a blank of Unicode between digits.
 _LABEL_AHEAD = r"(?=[^\s,;='\"]{1,255}=)"
 _END = rf"(?=[{_BLANK}]|[^\S{_BLANK}](?![0-9])|,(?:(?![0-9])|{_LABEL_AHEAD})|$)"
-_LABEL = r"""(?: '(?P<single>[^']*+(?:''[^']*+)*+)' | "(?P<double>[^"]*+)" | (?P<bare>[^\s='"]++) ) ="""
+_LABEL = r"""(?: '(?P<single>(?>[^']*(?:''[^']*)*))' | "(?P<double>[^"]*+)" | (?P<bare>[^\s='"]++) ) ="""
 _NAGIOS_ITEM = re.compile(
     rf"""{_LABEL} (?: (?P<value>{_NUMBER})(?P<unit>{_UNIT})? | {_UNKNOWN} )
     (?: ;(?:(?P<warn>{_RANGE})(?P=unit)?)? (?: ;(?:(?P<crit>{_RANGE})(?P=unit)?)?
@@ -57,7 +57,8 @@ _NAGIOS_ITEM = re.compile(
     re.VERBOSE,
 )
 _ANY_LABEL = re.compile(_LABEL, re.VERBOSE)
-_SEGMENT = re.compile(rf"(?:[^\s,]|(?<=[0-9])[^\S{_BLANK}](?=[0-9])|,(?=[0-9])(?!{_LABEL_AHEAD}))*+")
+# Atomic groups, not possessive repeats of groups: Python 3.11.2 (Debian 12) ends those one character early.
+_SEGMENT = re.compile(rf"(?>(?:[^\s,]|(?<=[0-9])[^\S{_BLANK}](?=[0-9])|,(?=[0-9])(?!{_LABEL_AHEAD}))*)")
 _WORD = re.compile(rf"(?:\"[^\"]*+\"|[^{_BLANK}]++|.)", re.DOTALL)
 _VALUE = re.compile(rf"(?P<value>{_NUMBER})(?P<unit>{_UNIT})?|{_UNKNOWN}")
 _GAP = re.compile(r"[\s,;]*+")
@@ -66,7 +67,7 @@ _BARE_LABEL = re.compile(r"[A-Za-z0-9_/\\:.%{}?()-]+")
 _WHOLE_NUMBER = re.compile(_NUMBER)
 _WHOLE_UNIT = re.compile(_UNIT)
 _WHOLE_RANGE = re.compile(rf"(?P<inside>@)?(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?")
-_PLAIN_WORDS = re.compile(r"[^\s\d'\"=;,][^\s'\"=;,]*+(?:[ ]+[^\s\d'\"=;,][^\s'\"=;,]*+)*+[ ]+")
+_PLAIN_WORDS = re.compile(r"[^\s\d'\"=;,][^\s'\"=;,]*+(?>(?:[ ]+[^\s\d'\"=;,][^\s'\"=;,]*+)*)[ ]+")
 _SYNTAX = "label=value[unit];warn;crit;min;max, labels with blanks in quotes"
 _RANGES = "a range: 10, 10:, ~:10, 10:20 or @10:20"
 
