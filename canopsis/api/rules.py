@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -49,14 +50,6 @@ _ADDED = (("rev", int), ("author", str), ("created", datetime), ("updated", date
 
 def crud_of(kind: DeclaredKind[D]) -> Crud[D, RuleQuery]:
     """Return the calls for what is stored of ``kind``; what is not good is refused."""
-
-    def parsed(sent: Mapping[str, Any]) -> D:
-        for name, value in sent.items():
-            demand_storable(value, name)
-        rule = parse(kind.struct, sent)
-        kind.demand_good(rule)
-        return rule
-
     stored: Stored[D] = Stored(kind.name)
     return Crud(
         f"/{kind.path}",
@@ -68,15 +61,32 @@ def crud_of(kind: DeclaredKind[D]) -> Crud[D, RuleQuery]:
         put=stored.put,
         delete=stored.delete,
         written=written,
-        parse=parsed,
+        parse=partial(parsed, kind),
         limit=LARGEST,
     )
 
 
-def checked(kind: DeclaredKind[D], documents: Sequence[Document], field: str) -> None:
-    """Raise InvalidRule for one of ``documents``, sent in ``field``, that could not be used as a rule of ``kind``."""
-    for place, document in enumerate(documents):
-        kind.demand_good(parse(kind.struct, document, f"{field}[{place}]"), proven=False)
+def parsed(kind: DeclaredKind[D], sent: Mapping[str, Any]) -> D:
+    """Return the rule of ``kind`` that is ``sent``: one that can be used, and that the database can hold.
+
+    Raises InvalidRule, InputError.
+    """
+    for name, value in sent.items():
+        demand_storable(value, name)
+    rule = parse(kind.struct, sent)
+    kind.demand_good(rule)
+    return rule
+
+
+def checked(kind: DeclaredKind[D], documents: Sequence[Document], field: str) -> list[D]:
+    """Return the rules of ``kind`` that ``documents``, sent in ``field``, are.
+
+    Raises InvalidRule for one that could not be used.
+    """
+    found = [parse(kind.struct, document, f"{field}[{place}]") for place, document in enumerate(documents)]
+    for rule in found:
+        kind.demand_good(rule, proven=False)
+    return found
 
 
 def once_stored(call: Call, given: Mapping[str, Sequence[Document]], alone: bool) -> dict[str, list[Document]]:

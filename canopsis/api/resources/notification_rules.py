@@ -14,7 +14,7 @@ from msgspec import structs
 from canopsis.api.body import body_of
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.responses import many, one
-from canopsis.api.rules import MOST_TRIED, Few, crud_of, once_stored
+from canopsis.api.rules import MOST_TRIED, Few, checked, crud_of, once_stored, parsed
 from canopsis.core.alarm import Alarm
 from canopsis.core.alert import facts_of
 from canopsis.core.rules.kernel import make
@@ -72,15 +72,19 @@ for _name, _why in notifiers().broken.items():
     _LOG.error("nothing is told by the notifier %s, for it cannot be loaded: %s", _name, _why)
 
 
-def _parsed(sent: Mapping[str, Any], where: str = "") -> NotificationRule:
-    """Return a rule that could be used: its notifier takes its settings. Raises InvalidRule."""
-    rule = parse(NotificationRule, sent, where)
-    KIND.demand_good(rule)
+def _parsed(sent: Mapping[str, Any]) -> NotificationRule:
+    """Return a rule that could be used. Raises InvalidRule, InputError."""
+    # The notifier first: what it refuses shows no secret.
+    _demand_settings(parse(NotificationRule, sent))
+    return parsed(KIND, sent)
+
+
+def _demand_settings(rule: NotificationRule) -> None:
+    """Raise InvalidRule unless the notifier of ``rule`` takes its settings."""
     try:
         notifier_of(rule.notifier).read(rule.settings)
     except InputError as error:
         raise InvalidRule.of(rule.id, error) from None
-    return rule
 
 
 _MASKED = _Masked(KIND.name)
@@ -135,8 +139,8 @@ class Told(msgspec.Struct, omit_defaults=True):
 def attempt(call: Call) -> Response:
     """Have alarms meet stored and given rules."""
     trial: RuleTrial = call.body
-    for place, document in enumerate(trial.rules):
-        _parsed(document, f"rules[{place}]")
+    for rule in checked(KIND, trial.rules, "rules"):
+        _demand_settings(rule)
     found = make(KIND, once_stored(call, {KIND.name: trial.rules}, trial.alone)[KIND.name], {})
     alerts = [_alert(alarm) for alarm in _alarms(call, trial.alarm_ids)]
     return many([_told(each.act, alert) for alert in alerts for each in found.matching(alert, call.now)])

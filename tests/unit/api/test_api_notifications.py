@@ -61,6 +61,12 @@ def test_what_cannot_be_used_is_refused_without_its_secrets(api: Api) -> None:
     assert api.post(PATH, rule(notifier="pigeon")).json["allowed"] == "mail, webhook"
 
 
+def test_a_rule_that_the_database_cannot_hold_is_refused(api: Api) -> None:
+    answer = api.post(PATH, rule(pattern={"extra.n": 1 << 64}))
+    assert (answer.status_code, answer.json["field"]) == (400, "pattern.extra.n")
+    assert api.database.calls_of(notification_rules.RULES.put) == []
+
+
 def test_a_trial_tells_who_would_be_told_what(api: Api, stored: list[Document]) -> None:
     stored += [rule("stored"), rule("other", pattern={"component": "db"}), rule("replaced", on=["ack"])]
     new = [rule("replaced", body="{{ output }}"), rule("bad", body="{{ nothing }}")]
