@@ -11,6 +11,9 @@ import msgspec
 
 from canopsis.core.perfdata import PerfData
 
+COMPUTED = frozenset({"entity_id", "warnings", "sent_timestamp", "moved_by"})
+"""Fields of every event that we alone say."""
+
 SourceType = Literal["component", "resource"]
 
 

@@ -81,7 +81,7 @@ class _Outbox:
         """
         words = set(happened(alert))
         if RESOLVED in words:
-            ours = (each for each in self._rules.rules if each.act.on >= {RESOLVED} and each.act.on != {RESOLVED})
+            ours = (each for each in self._rules.rules if each.act.on > {RESOLVED})
             yield from (each for each in ours if (alert["alarm_id"], each.rule.id) in self._told)
         elif alert["snooze"] is not None and "snooze" not in words:
             return

@@ -17,7 +17,6 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.client_session import ClientSession
 
 from canopsis.core.parameters import flag, text, words
-from canopsis.core.rules import table
 from canopsis.core.rules.rule import ADDED, Declared, document_of
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
@@ -26,9 +25,6 @@ from canopsis.store.query import Listing, Page, Query, fetch, given, search
 COLLECTION = "rules"
 VERSIONS = "rule_versions"
 COUNTS = "rule_counts"
-
-TABLES = table.KIND.name
-"""The kind of what rules look into."""
 
 INDEXES = (IndexModel([("kind", ASCENDING), ("rule.priority", ASCENDING), ("id", ASCENDING)], name="by_kind"),)
 

@@ -11,7 +11,7 @@ from canopsis.api.body import body_of
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.responses import many
 from canopsis.api.rules import MOST_TRIED, Few, checked, crud_of, once_stored
-from canopsis.core.event import Event
+from canopsis.core.event import COMPUTED, Event
 from canopsis.core.normalise import normalise
 from canopsis.core.rules import table
 from canopsis.core.rules.event_filter import KIND, explain
@@ -22,7 +22,7 @@ from canopsis.store.operations import Document
 
 resource = Resource("event_filters", service="event_filters")
 
-_NOT_SENT = frozenset({"_id", "received", "entity_id", "warnings", "sent_timestamp", "moved_by"})
+_NOT_SENT = COMPUTED | {"_id", "received"}
 
 
 class Trial(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

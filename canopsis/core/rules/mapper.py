@@ -80,7 +80,7 @@ class Mapped:
     found: Raw | InvalidEvent
 
 
-def _ready(rule: Mapper, tables: Tables) -> Act:  # noqa: ARG001 - the declaration's
+def _ready(rule: Mapper, _tables: Tables) -> Act:
     decode = [Path(text, f"decode[{place}]") for place, text in enumerate(rule.decode)]
     each = Path(rule.each, "each") if rule.each else None
     writes = writes_of(rule.fields)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from canopsis.core.event import COMPUTED
 from canopsis.core.jsonpath import ABSENT, Path, is_path
 from canopsis.core.moments import moment_of
 from canopsis.core.structs import prepare, refusal
@@ -20,7 +21,7 @@ MAX_DEPTH = 10
 MAX_NAME = 255
 
 _ADDRESS = frozenset({"connector", "connector_name"})
-_MADE = frozenset({"entity_id", "warnings", "sent_timestamp", "moved_by", "late", "outcome"})
+_MADE = COMPUTED | {"late", "outcome"}
 """What we alone say of an event."""
 
 _NAMES = "a field of an event, such as component, state, output or extra.name"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from canopsis.core.rules import table
 from canopsis.core.rules.event_filter import KIND
 from canopsis.core.rules.kernel import make
 from canopsis.store import migrations, rules
@@ -14,7 +15,7 @@ from canopsis.store.client import Store
 from canopsis.store.rules import Change, RuleCount, RuleQuery
 
 FILTER = "event-filter"
-KINDS = (FILTER, rules.TABLES)
+KINDS = (FILTER, table.KIND.name)
 
 
 def rule(name: str, **fields: Any) -> dict[str, Any]:
@@ -45,18 +46,18 @@ def test_a_rule_is_made_replaced_and_deleted_by_its_revision(store: Store) -> No
 def test_rules_are_listed_in_their_order(store: Store) -> None:
     for name, priority in (("b", 2), ("a", 2), ("first", 1)):
         put(store, name, priority=priority)
-    rules.put(store, Change(rules.TABLES, {"id": "t", "rows": {}}))
+    rules.put(store, Change(table.KIND.name, {"id": "t", "rows": {}}))
     assert [each["id"] for each in rules.listing(store, FILTER, RuleQuery()).data] == ["first", "a", "b"]
     assert rules.listing(store, FILTER, RuleQuery(search="fir", type="drop", enabled=True)).total == 0
     assert rules.listing(store, FILTER, RuleQuery(search="fir", type="drop")).total == 1
 
 
 def test_rules_are_read_when_their_version_is_another(store: Store) -> None:
-    assert rules.changed(store, KINDS, {FILTER: 0, rules.TABLES: 0}) is None
+    assert rules.changed(store, KINDS, {FILTER: 0, table.KIND.name: 0}) is None
     put(store, "a")
     found = rules.changed(store, KINDS, {})
     assert found is not None
-    assert found.of_kind == {FILTER: [rule("a")], rules.TABLES: []}
+    assert found.of_kind == {FILTER: [rule("a")], table.KIND.name: []}
     assert rules.changed(store, KINDS, found.versions) is None
     rules.delete(store, FILTER, "a")
     again = rules.changed(store, KINDS, found.versions)
