@@ -7,6 +7,7 @@ import io
 import os
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,9 +77,11 @@ class TestServes:
     ) -> None:
         # Process ids that began anew: the child's is the lower one. /proc/PID is looked at, so both are real.
         command = ("supervisord", "-c", str(conf))
-        parent, child = Process(os.getpid(), 1, 0, 0, command), Process(os.getppid(), os.getpid(), 0, 0, command)
-        monkeypatch.setattr(processes, "all_processes", lambda: iter([child, parent]))
-        assert daemon.all_running(prefix) == [parent]
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            parent, child = Process(other.pid, 1, 0, 0, command), Process(os.getpid(), other.pid, 0, 0, command)
+            monkeypatch.setattr(processes, "all_processes", lambda: iter([child, parent]))
+            assert daemon.all_running(prefix) == [parent]
+            other.communicate(b"\n")
 
     def test_a_child_that_its_parent_left(self, prefix: Prefix, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is no supervisord that hangs: it becomes a program in a moment, and is ended as one."""
