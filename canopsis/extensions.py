@@ -43,10 +43,11 @@ def in_package(package: str, attribute: str, kind: type[T]) -> Iterator[T]:
             yield thing
 
 
-def of_site(group: str, kind: type[T], taken: dict[str, T]) -> Found[T]:
+def of_site(group: str, kind: type[T], taken: dict[str, T], name: str) -> Found[T]:
     """Return what installed packages give under ``group``, beside those ``taken`` by our own.
 
-    A package that cannot be loaded takes nothing else with it.
+    An entry point has the name of its thing, which is the thing's attribute ``name``. A package that cannot be loaded
+    takes nothing else with it.
     """
     found: Found[T] = Found(dict(taken))
     for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
@@ -59,8 +60,11 @@ def of_site(group: str, kind: type[T], taken: dict[str, T]) -> Found[T]:
         except _FAILURES as error:
             found.broken[point.name] = f"{where}: {reason_of(error)}"
             continue
-        if isinstance(thing, kind):
-            found.things[point.name] = thing
-        else:
+        if not isinstance(thing, kind):
             found.broken[point.name] = f"{where} is a {type(thing).__name__}, not a {kind.__name__}"
+        elif getattr(thing, name) != point.name:
+            own = getattr(thing, name)
+            found.broken[point.name] = f"{where} is called {own}: its entry point needs that name, not {point.name}"
+        else:
+            found.things[point.name] = thing
     return found

@@ -14,7 +14,7 @@ _PACKAGE = "canopsis.engines"
 @cache
 def found() -> Found[Manifest]:
     """Return all engines, and those of a site's own packages that cannot be loaded."""
-    return extensions.of_site(GROUP, Manifest, own())
+    return extensions.of_site(GROUP, Manifest, own(), "name")
 
 
 @cache

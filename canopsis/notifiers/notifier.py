@@ -149,7 +149,7 @@ def tls_context(ca_file: str, verify: bool) -> ssl.SSLContext:
 def notifiers() -> extensions.Found[Notifier]:
     """Return the notifiers by kind: those of this package, and a site's own."""
     own = {each.kind: each for each in extensions.in_package("canopsis.notifiers", "NOTIFIER", Notifier)}
-    return extensions.of_site(GROUP, Notifier, own)
+    return extensions.of_site(GROUP, Notifier, own, "kind")
 
 
 def notifier_of(kind: str) -> Notifier:

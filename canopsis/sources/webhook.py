@@ -63,7 +63,7 @@ class Source:
 def sources() -> extensions.Found[Source]:
     """Return the sources by kind: those of ``canopsis.sources.webhooks``, and a site's own (``canopsis.sources``)."""
     own = {each.kind: each for each in extensions.in_package("canopsis.sources.webhooks", "SOURCE", Source)}
-    return extensions.of_site("canopsis.sources", Source, own)
+    return extensions.of_site("canopsis.sources", Source, own, "kind")
 
 
 def object_of(found: object, name: str) -> Mapping[str, Any]:

@@ -36,7 +36,13 @@ def package(tmp_path: Path) -> Path:
     info = tmp_path / "ours-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1.0\n")
-    points = ("tally = ours:MANIFEST", "none = ours:NOTHING", "lost = ours.lost:MANIFEST", "alarm = ours:MANIFEST")
+    points = (
+        "tally = ours:MANIFEST",
+        "none = ours:NOTHING",
+        "lost = ours.lost:MANIFEST",
+        "alarm = ours:MANIFEST",
+        "count = ours:MANIFEST",
+    )
     (info / "entry_points.txt").write_text("[canopsis.engines]\n" + "\n".join(points))
     return tmp_path
 
@@ -70,11 +76,12 @@ def test_an_engine_of_an_installed_package_is_one_of_the_site(package: Path) -> 
 
 
 def test_a_package_that_cannot_be_loaded_says_why_and_holds_nothing_up(package: Path) -> None:
-    write_chain(package, next="lost,none\n[engine:lost]\n[engine:none]")
+    write_chain(package, next="lost,none,count\n[engine:lost]\n[engine:none]\n[engine:count]")
     said = canopsis(package, "config", "check").stderr
     assert "[engine:lost]: the engine lost cannot be loaded; needed: ours.lost:MANIFEST of the package ours" in said
     assert "ours:NOTHING of the package ours is a int, not a Manifest" in said
-    assert len(said.splitlines()) == 2
+    assert "ours:MANIFEST of the package ours is called tally: its entry point needs that name, not count" in said
+    assert len(said.splitlines()) == 3
 
 
 class Everything(Options, frozen=True):
