@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib import import_module
@@ -21,6 +20,7 @@ from canopsis.api.ports import Backend
 from canopsis.api.problems import install
 from canopsis.api.resources import SERVICES
 from canopsis.api.settings import WebSettings
+from canopsis.ids import new_id
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
@@ -53,7 +53,7 @@ _HEADERS = {
 
 def create_app(web: WebSettings, store: StoreSettings, amqp: AmqpSettings) -> Flask:
     """Return the application over the servers of a site; it connects when first used."""
-    return build(web, Backend(MongoDatabase(store), AmqpBroker(amqp), time.time, new_id=lambda: uuid.uuid4().hex))
+    return build(web, Backend(MongoDatabase(store), AmqpBroker(amqp), time.time, new_id=new_id))
 
 
 def build(web: WebSettings, backend: Backend, resources: Sequence[Resource] = RESOURCES) -> Flask:

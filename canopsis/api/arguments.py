@@ -11,17 +11,16 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from werkzeug.datastructures import MultiDict
 
-from canopsis.core.parameters import Parameter, choice, integer
+from canopsis.core.parameters import Parameter, choice, integer, text
 from canopsis.errors import InputError
 from canopsis.store.query import MAX_LIMIT, MAX_SKIP, Listing, Paging, Query, Weigh, free
 
 EVERYWHERE = ("authkey",)
 """Parameters that any request may have."""
 
-_PAGE = (
-    replace(integer("How many at most.", 0, MAX_LIMIT), name="limit", default=50),
-    replace(integer("How many to leave out at the beginning.", 0, MAX_SKIP), name="start", default=0),
-)
+_LIMIT = replace(integer("How many at most.", 0, MAX_LIMIT), name="limit", default=50)
+_START = replace(integer("How many to leave out at the beginning.", 0, MAX_SKIP), name="start", default=0)
+_AFTER = replace(text("Where to go on: the `next` of the page before."), name="after")
 _PAGING = "paging"
 
 
@@ -33,7 +32,7 @@ def parameters_of(kind: type[msgspec.Struct] | None) -> Mapping[str, Parameter]:
     fields = msgspec.structs.fields(kind)
     found = {each.name: _parameter(each) for each in fields if each.name != _PAGING}
     if issubclass(kind, Query):
-        found |= {each.name: each for each in (*_sorting(kind.LIST), *_PAGE)}
+        found |= {each.name: each for each in (*_sorting(kind.LIST), _LIMIT, _AFTER if kind.LIST.by_key else _START)}
     return found
 
 
@@ -68,7 +67,7 @@ def read(kind: type[msgspec.Struct] | None, given: MultiDict[str, str], now: flo
     if issubclass(kind, Query):
         default = "" if kind.LIST.note else kind.LIST.default_sort
         page = values.pop("start", 0), values.pop("limit", 50), values.pop("sort", default)
-        values[_PAGING] = Paging(*page, weigh)
+        values[_PAGING] = Paging(*page, weigh, values.pop("after", ""))
     return kind(**values)
 
 

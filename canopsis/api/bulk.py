@@ -20,7 +20,7 @@ from canopsis.api.responses import one
 from canopsis.core.event_types import ACTIONS
 from canopsis.core.lifecycle import APPLIED
 from canopsis.errors import InputError, RequestError
-from canopsis.store import alarms, events, tasks
+from canopsis.store import alarms, event_log, tasks
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.operations import Document
 from canopsis.store.tasks import Refused
@@ -200,13 +200,16 @@ class _Sending:
                 self.refused.append(Refused(alarm_id, why))
             else:
                 event_id = tasks.event_id(self.task["_id"], number)
-                yield event_of(action, alarm, self.parameters, self.call, event_id)
+                event = event_of(action, alarm, self.parameters, self.call, event_id)
+                # Sent again it is the same event, and it is looked for at this time.
+                yield event | {"timestamp": self.task["created"].timestamp()}
 
 
 def _task(call: Call, task: Document) -> Task:
     refused = convert(task["refused"], list[Refused])
     ids = {alarm_id: tasks.event_id(task["_id"], number) for number, alarm_id in enumerate(task["alarm_ids"])}
-    outcomes = call.ask(events.outcomes, [ids[each] for each in ids.keys() - {each.alarm_id for each in refused}])
+    sent = [ids[each] for each in ids.keys() - {each.alarm_id for each in refused}]
+    outcomes = call.ask(event_log.outcomes, sent, task["created"].timestamp())
     failures = [Failure(each.alarm_id, "", each.reason) for each in refused]
     failures += [
         Failure(alarm_id, event_id, outcomes[event_id])

@@ -116,8 +116,8 @@ _ENVELOPE: Schema = {
         "refused": {"type": "integer", "description": "Only in a 207: how many events are refused."},
         "exact": {"const": False, "description": "Only where counting was given up: there may be more than `total`."},
         "next": {
-            "type": "integer",
-            "description": "Only where a page ended before its `limit`: `start` of the rest.",
+            "type": ["integer", "string"],
+            "description": "Where to go on: `start`, where a page ended before its `limit`; in a list by key `after`.",
         },
         "older": {
             "type": ["string", "null"],

@@ -9,14 +9,12 @@ to say beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from canopsis.core.event import Event
-from canopsis.core.event_types import EVENT_TYPES
+from canopsis.core.event_types import AnyEvent
 from canopsis.core.normalise import decode_typed
 
 MOST_DECISIONS = 100
@@ -103,18 +101,10 @@ class Envelope:
         return event
 
 
-_STRUCTS: Any = reduce(or_, (each.struct for each in EVENT_TYPES.values()))
-
-if TYPE_CHECKING:
-    _AnyEvent = Event
-else:
-    _AnyEvent = _STRUCTS
-
-
 class Sealed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event_type", tag="envelope"):
     """One event and what is known of it, on its way to another process."""
 
-    event: _AnyEvent
+    event: AnyEvent
     entity: KnownEntity | None = None
     suppressed: tuple[Suppression, ...] = ()
     trail: tuple[Decision, ...] = ()
@@ -123,7 +113,7 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event_t
 
 _ANY = KnownEntity()
 _ENCODER = msgspec.json.Encoder()
-_DECODER: msgspec.json.Decoder[list[Event | Sealed]] = msgspec.json.Decoder(list[_STRUCTS | Sealed])
+_DECODER: msgspec.json.Decoder[list[Event | Sealed]] = msgspec.json.Decoder(list[AnyEvent | Sealed])
 
 
 def decode_batch(body: bytes, envelope: Envelope | None = None) -> list[Event]:

@@ -22,8 +22,7 @@ from canopsis.engines.alarm_writes import Writing
 from canopsis.runtime.bysource import source_of
 from canopsis.runtime.contract import Batch, Context, Effects, Engine, Outgoing, encode
 from canopsis.runtime.manifest import Manifest, Options, Place, about, seconds
-from canopsis.store import alarms
-from canopsis.store import events as events_log
+from canopsis.store import alarms, event_log
 from canopsis.transport.topology import ALERTS, EVENTS
 
 _LONGEST_DELAY = 3.2e7
@@ -148,8 +147,11 @@ class AlarmEngine(Engine):
         past = Past(events, {entity: memory[entity].alarm for entity in moving}, ctx)
         for entity in moving:
             memory[entity].see(None, now)
-        unknown = {event.entity_id for event in events if type(event) is Check and not memory[event.entity_id].asked}
-        newest = ctx.ask(events_log.newest_checks, sorted(unknown), now) if unknown else {}
+        unknown: dict[str, float] = {}
+        for event in events:
+            if type(event) is Check and not memory[event.entity_id].asked:
+                unknown[event.entity_id] = min(event.timestamp, unknown.get(event.entity_id, event.timestamp))
+        newest = ctx.ask(event_log.newest_checks, unknown, now) if unknown else {}
         for entity in unknown:
             memory[entity].see(newest.get(entity), now)
             memory[entity].asked = True

@@ -18,9 +18,8 @@ from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.identity import REUSED, Content, content_of, derived_id
 from canopsis.core.lifecycle import made_by
 from canopsis.runtime.contract import Context
-from canopsis.store import alarm_steps
+from canopsis.store import alarm_steps, event_log
 from canopsis.store import alarms as stored_alarms
-from canopsis.store import events as events_log
 
 
 class Past:
@@ -94,14 +93,14 @@ class Past:
 
 def _log_of(events: Sequence[Event], ctx: Context) -> dict[str, Content]:
     """Return what counts of those of ``events`` that are in the event log, by id: their own, or one derived."""
-    log = ctx.ask(events_log.contents, {event.event_id for event in events})
+    log = ctx.ask(event_log.contents, [(event.event_id, event.timestamp) for event in events])
     seen = dict(log)
-    derived = set()
+    derived: set[tuple[str, float]] = set()
     for event in events:
         content = content_of(event)
         if seen.setdefault(event.event_id, content) != content:
-            derived.add(derived_id(event.event_id, content))
-    return log | ctx.ask(events_log.contents, derived) if derived else log
+            derived.add((derived_id(event.event_id, content), event.timestamp))
+    return log | ctx.ask(event_log.contents, derived) if derived else log
 
 
 def _ids(event: Event, log: Mapping[str, Content]) -> tuple[str, ...]:

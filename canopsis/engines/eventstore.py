@@ -1,38 +1,72 @@
-"""Every event that came this far is kept for a while, under its id."""
+"""Every event that came this far is kept for a while, once."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 
-import msgspec
+from msgspec import structs
 
-from canopsis.core.event import to_document
+from canopsis.core.event import Event
+from canopsis.core.identity import REUSED, Content, content_of, derived_id
+from canopsis.engines import event_log_upkeep
 from canopsis.runtime.contract import Batch, Context, Effects, Engine
 from canopsis.runtime.manifest import Manifest, Place
-from canopsis.store.events import COLLECTION
-from canopsis.store.keys import escaped
-from canopsis.store.operations import Insert, Operation
+from canopsis.store import event_log
 
 
 class EventStore(Engine):
-    """Inserts events; the same event again changes nothing. The database deletes what is old."""
+    """Adds the events of a batch to the event log, but those that are there. The database deletes what is old."""
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
-        """Forward every event and store it, with what was decided about it."""
-        received = datetime.fromtimestamp(ctx.now, UTC)
-        inserts: list[Operation] = []
-        trail = batch.envelope.trail
-        for event in batch.events:
-            document = to_document(event)
-            document["received"] = received
-            if event.extra:
-                document["extra"] = escaped(event.extra)
-            if event.event_id in trail:
-                document["trail"] = [*msgspec.to_builtins(trail[event.event_id])]
-            inserts.append(Insert(document))
-        return Effects(forward=list(batch.events), write={COLLECTION: inserts} if inserts else {})
+        """Forward every event and store it, with what was decided about it. Raises StoreError."""
+        effects = Effects(forward=list(batch.events))
+        inserts = event_log.inserts(_new(batch.events, ctx), batch.envelope.trail, ctx.now)
+        if inserts:
+            effects.write[event_log.COLLECTION] = [*inserts]
+        return effects
+
+    def beat(self, now: float, ctx: Context) -> Effects:
+        """Put the log into shape, a part at a time. Raises StoreError."""
+        moving = event_log_upkeep.move(ctx)
+        return moving if moving.more else event_log_upkeep.merge(now, ctx)
+
+
+def _new(events: Sequence[Event], ctx: Context) -> list[Event]:
+    """Return those of ``events`` that are not stored yet, each once; another's id is replaced by an own one."""
+    stored = _stored(events, ctx)
+    new: dict[str, Event] = {}
+    again: list[Event] = []
+    for event in events:
+        if event.event_id in stored or event.event_id in new:
+            again.append(event)
+        else:
+            new[event.event_id] = event
+    if again:
+        others = [_under_own_id(event) for event in again if content_of(event) != _content(event, stored, new)]
+        known = _stored(others, ctx)
+        for event in others:
+            if event.event_id not in known:
+                new.setdefault(event.event_id, event)
+    return [*new.values()]
+
+
+def _stored(events: Iterable[Event], ctx: Context) -> dict[str, Content]:
+    named = [(event.event_id, event.timestamp) for event in events]
+    return ctx.ask(event_log.contents, named) if named else {}
+
+
+def _content(event: Event, stored: dict[str, Content], new: dict[str, Event]) -> Content:
+    return stored[event.event_id] if event.event_id in stored else content_of(new[event.event_id])
+
+
+def _under_own_id(event: Event) -> Event:
+    own = derived_id(event.event_id, content_of(event))
+    return structs.replace(event, event_id=own, warnings=[*event.warnings, REUSED])
 
 
 MANIFEST = Manifest(
-    "eventstore", lambda _options, _partitions: EventStore(), place=Place(after=("context", "alarm", "perfdata"))
+    "eventstore",
+    lambda _options, _partitions: EventStore(),
+    place=Place(after=("context", "alarm", "perfdata")),
+    beats=True,
 )

@@ -1,4 +1,4 @@
-"""Measured values become metrics: one document an event now, one an hour and series later."""
+"""Measured values: a metric that is new is made known; hours of the event log that are over become hourly documents."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections.abc import Sequence
 
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Event
-from canopsis.runtime.contract import Batch, Context, Dead, Effects, Engine
+from canopsis.runtime.contract import Batch, Context, Effects, Engine
 from canopsis.runtime.manifest import Manifest, Place
-from canopsis.store import metrics
-from canopsis.store.operations import Document, Operation
+from canopsis.store import event_log, metrics, segments
+from canopsis.store.event_log import Progress
+from canopsis.store.operations import Operation
 
 HOUR = 3600
 QUIET_SECONDS = 600
 """An hour is compacted when it is over for so long: what is a little late is already there."""
 
-COMPACTED_AT_ONCE = 5000
-"""Raw documents of one step of the beat."""
+SEGMENTS_AT_ONCE = 2000
+BYTES_AT_ONCE = 32 << 20
+"""What is read of the log at once: what it has of one series is written together."""
+
+VALUES_AT_ONCE = 100_000
+"""What one step of the beat writes."""
 
 MOST_REMEMBERED = 1_000_000
 """Series in memory; beyond that all are forgotten and made known again."""
@@ -26,31 +31,24 @@ Series = tuple[str, str]
 
 
 class Perfdata(Engine):
-    """Writes the values of each event under entity, time and event id: a repeat changes nothing."""
+    """Makes metrics known; its beat makes hourly documents of the values in the event log."""
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
         self._known: set[Series] = set()
-        self._compacted: Document | None = None
+        self._compaction = _Compaction()
 
-    def process(self, batch: Batch, ctx: Context) -> Effects:
-        """Forward every event; events without values add nothing."""
+    def process(self, batch: Batch, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
+        """Forward every event; only a metric that is new is written."""
         effects = Effects(forward=list(batch.events))
-        measured = [event for event in batch.events if event.perf_data_array]
-        if measured:
-            effects.write[metrics.RAW] = [_raw(event, ctx.now) for event in measured]
-            names = self._new_names(measured)
-            if names:
-                effects.write[metrics.NAMES] = names
+        names = self._new_names([event for event in batch.events if event.perf_data_array])
+        if names:
+            effects.write[metrics.NAMES] = names
         return effects
 
     def beat(self, now: float, ctx: Context) -> Effects:
-        """Turn raw documents of hours that are over into hourly ones, a part at a time. Raises StoreError."""
-        before = (now - QUIET_SECONDS) // HOUR * HOUR
-        found = ctx.ask(metrics.compactable, before, COMPACTED_AT_ONCE, self._compacted)
-        self._compacted = found[-1]["_id"] if metrics.is_full(found, COMPACTED_AT_ONCE) else None
-        dead = [_unreadable(document) for document in found if not metrics.is_compactable(document)]
-        return Effects(write=metrics.compaction(found), dead=dead, more=self._compacted is not None)
+        """Put the values of hours that are over into hourly documents, a part at a time. Raises StoreError."""
+        return self._compaction.step(segments.position((now - QUIET_SECONDS) // HOUR * HOUR), ctx)
 
     def forget(self, partitions: frozenset[int] | None) -> None:
         """Forget the series of ``partitions``."""
@@ -73,16 +71,51 @@ class Perfdata(Engine):
         return [metrics.name(entity, metric, unit) for (entity, metric), unit in new.items()]
 
 
-def _unreadable(document: Document) -> Dead:
-    body = repr(document).encode("utf-8", "backslashreplace")
-    return Dead(body, "no hour can be made of these stored values", key=repr(document["_id"]))
+class _Compaction:
+    """What was read of the log and is not in hourly documents yet, by entity.
 
+    Each step notes in the database how far it came: one that was not written, or another instance that went on
+    meanwhile, shows there, and the log is read again.
+    """
 
-def _raw(event: Event, now: float) -> Operation:
-    items = event.perf_data_array
-    values = {item.metric: item.value for item in items}
-    units = {item.metric: item.unit for item in items if item.unit}
-    return metrics.raw(event.entity_id, event.event_id, event.timestamp, values, units, received=now)
+    def __init__(self) -> None:
+        self._left: list[tuple[str, list[bytes]]] = []
+        self._goal = 0
+        self._reached = Progress()
+
+    def step(self, before: int, ctx: Context) -> Effects:
+        """Return the writes of the next part of what the log has up to ``before``."""
+        reached = ctx.ask(event_log.progress, event_log.HOURLY)
+        if not self._left or reached != self._reached:
+            self._read(reached, before, ctx)
+            if self._goal == reached.segment:
+                return Effects()
+        hourly: list[Operation] = []
+        count = 0
+        while self._left and count < VALUES_AT_ONCE:
+            entity, packed = self._left.pop()
+            series = segments.series_of(packed)
+            count += sum(map(len, series.values()))
+            hourly += metrics.hourly(entity, series)
+        self._reached = Progress(reached.segment, reached.part + 1) if self._left else Progress(self._goal)
+        return Effects(
+            write={metrics.HOURLY: hourly, event_log.PROGRESS: [event_log.note(event_log.HOURLY, self._reached)]},
+            more=True,
+        )
+
+    def _read(self, reached: Progress, before: int, ctx: Context) -> None:
+        found = ctx.ask(event_log.values_behind, reached.segment, before, SEGMENTS_AT_ONCE)
+        self._goal = reached.segment
+        by_entity: dict[str, list[bytes]] = {}
+        size = 0
+        for segment in found:
+            if size > BYTES_AT_ONCE:
+                break
+            for entity, packed in segments.packed_values(segment).items():
+                by_entity.setdefault(entity, []).append(packed)
+                size += len(packed)
+            self._goal = segment["_id"]
+        self._left = [*by_entity.items()]
 
 
 MANIFEST = Manifest(

@@ -151,8 +151,12 @@ STORAGE = File(
             "retention",
             "How long documents are kept. A change takes effect at the next `canopsis migrate`.",
             (
-                Key("events", kinds.duration(3600, 3.2e8), "30d", "Events as they came."),
-                Key("metrics", kinds.duration(7200, 3.2e8), "2d", "Single points of metrics; hourly ones live on."),
+                Key(
+                    "events",
+                    kinds.duration(10800, 3.2e8),
+                    "30d",
+                    "Events as they came; their values live on by the hour.",
+                ),
                 Key("metrics_hourly", kinds.duration(86400, 3.2e8), "400d", "The points of one hour in one document."),
                 Key("dead_letters", kinds.duration(3600, 3.2e8), "30d", "What could not be processed."),
             ),

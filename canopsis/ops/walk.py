@@ -13,13 +13,19 @@ Found = Mapping[str, Any]
 
 def pages(api: Api, path: str, query: Mapping[str, object], limit: int) -> Iterator[Found]:
     """Yield all that a list has, ``limit`` at a time. Raises SiteError when a page cannot be read."""
-    start = 0
+    begin: dict[str, object] = {}
+    count = 0
     while True:
-        page = _get(api, path, {**query, "limit": limit, "start": start})
+        page = _get(api, path, {**query, "limit": limit, **begin})
         yield from page["data"]
-        start += len(page["data"])
-        # A page of large documents ends before its limit, and says so.
-        if len(page["data"]) < limit and page.get("next") is None:
+        count += len(page["data"])
+        following = page.get("next")
+        if isinstance(following, str):
+            begin = {"after": following}
+        elif following is not None or len(page["data"]) == limit:
+            # A page of large documents ends before its limit, and says so.
+            begin = {"start": count}
+        else:
             return
 
 

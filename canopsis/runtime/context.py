@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+from canopsis.ids import new_id
 from canopsis.store.client import Store
 
 P = ParamSpec("P")
@@ -21,8 +21,8 @@ class StoreContext:
         self.now = time.time() if now is None else now
 
     def new_id(self) -> str:
-        """Return a random id."""
-        return uuid.uuid4().hex
+        """Return an id that nobody else has."""
+        return new_id()
 
     def ask(self, function: Callable[Concatenate[Store, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what the database says. Raises StoreError when it does not answer."""

@@ -18,7 +18,7 @@ from bson.errors import BSONError
 from canopsis.errors import shorten
 from canopsis.runtime.contract import Dead
 from canopsis.store.dead_letters import COLLECTION
-from canopsis.store.operations import Delete, Document, Insert, Operation, Upsert, Writes
+from canopsis.store.operations import Delete, Document, Insert, Merge, Operation, Upsert, Writes
 
 KEPT_BYTES = 12 << 20
 """Bytes of a body that are kept; a document of MongoDB holds 16 MiB."""
@@ -67,7 +67,7 @@ def reduced(operation: Operation, problem: str, now: float) -> Insert:
     document: Document = {}
     if isinstance(operation, Insert):
         document = operation.document
-    elif not isinstance(operation, Delete):
+    elif not isinstance(operation, Delete | Merge):
         document = operation.change.get("$setOnInsert", {})
     reason = f"{document.get('reason', '')} (without headers: {problem})"
     origin = str(document.get("exchange", "")), str(document.get("routing_key", ""))

@@ -18,7 +18,7 @@ from canopsis.runtime.letters import reduced
 from canopsis.store import client, dead_letters, write
 from canopsis.store.client import Store
 from canopsis.store.fences import UNFENCED, Claim
-from canopsis.store.operations import Delete, Document, Insert, Operation, Writes
+from canopsis.store.operations import Delete, Document, Insert, Merge, Operation, Writes
 
 _LOG = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _refusal(work: Callable[[], object]) -> str:
 
 
 def _dead_document(operation: Operation, problem: str) -> Dead:
-    document: Document = {} if isinstance(operation, Delete) else _content(operation)
+    document = _content(operation)
     try:
         body = msgspec.json.encode(document, enc_hook=repr)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
@@ -166,6 +166,6 @@ def _dead_document(operation: Operation, problem: str) -> Dead:
 
 
 def _content(operation: Operation) -> Document:
-    if isinstance(operation, Insert):
+    if isinstance(operation, Insert | Merge):
         return operation.document
     return {} if isinstance(operation, Delete) else {"_id": operation.id, **operation.change}

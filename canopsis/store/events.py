@@ -1,36 +1,49 @@
-"""Events as they came, kept for a while."""
+"""Looking for events: the newest first, those of an entity, by time, by what they say.
+
+The event log has an index by entity and hour. All else is read from its end, segment by segment, for a bounded time:
+a page that ends for that says where to go on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from math import inf, nextafter
+from typing import Annotated, Any, NamedTuple
 
+import bson
 import msgspec
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING
 
+from canopsis.core.entity import id_of
+from canopsis.core.envelope import Decision
+from canopsis.core.event import Event, event_type
 from canopsis.core.event_types import EVENT_TYPES
-from canopsis.core.identity import CONTENT_FIELDS, REUSED, Content, derived_id, stored_content
 from canopsis.core.parameters import moment, several, text, words
 from canopsis.core.perfdata import PerfData
+from canopsis.errors import InputError
+from canopsis.store import event_log, segments
 from canopsis.store.client import Store, store_errors
-from canopsis.store.keys import unescaped
+from canopsis.store.event_log import COLLECTION, shown
 from canopsis.store.operations import Document
-from canopsis.store.query import Listing, Page, Query, fetch, given, search, window
+from canopsis.store.query import PAGE_BYTES, Listing, Page, Query, check_paging
+from canopsis.store.segments import RawGroup
 
-COLLECTION = "events"
-
-INDEXES = (IndexModel([("entity_id", ASCENDING), ("timestamp", DESCENDING)], name="by_entity"),)
-"""Each index costs every event: the TTL index (made by migrations) also serves the newest-first list."""
-
-_SORTABLE = {"received": "received", "timestamp": "timestamp"}
-_LIST = Listing(COLLECTION, _SORTABLE, "-received", indexed=("received",))
-_LIST_OF_ENTITY = Listing(COLLECTION, _SORTABLE, "-timestamp", indexed=("timestamp",))
-_CLOCKS_APART = timedelta(minutes=5)
-_LOOKED_AT = 1000
-"""Newest events of an entity among which its newest check is looked for: one may have measures alone."""
-
-SEARCHED = ("component", "resource", "output")
+_LIST = Listing(
+    COLLECTION,
+    {"received": "received", "timestamp": "timestamp"},
+    "-received",
+    note="By default latest received first, of an entity latest first; by timestamp only those of an entity.",
+    by_key=True,
+)
+_CLOCKS_APART = 300.0
+_AT_ONCE = 8
+_HOURS_AT_ONCE = 200
+SEARCH_SECONDS = 1.0
+"""What a page may take; it has what was found by then, and says where to go on."""
 
 
 class StoredEvent(msgspec.Struct, kw_only=True):
@@ -57,6 +70,7 @@ class StoredEvent(msgspec.Struct, kw_only=True):
     warnings: list[str] = msgspec.field(default_factory=list)
     sent_timestamp: float | None = None
     outcome: str | None = None
+    trail: list[Decision] = msgspec.field(default_factory=list)
 
 
 class EventQuery(Query, frozen=True):
@@ -80,85 +94,248 @@ class EventQuery(Query, frozen=True):
 
 
 def listing(db: Store, query: EventQuery) -> Page:
-    """Return a page of events, latest received first by default. Raises InputError, StoreError."""
-    condition = given(
-        event_type=query.event_type,
-        entity_id=query.entity_id,
-        connector=query.connector,
-        component=query.component,
-        resource=query.resource,
-        state=query.state,
-        timestamp=window(query.since, query.until),
-    ) | search(query.search, SEARCHED)
-    if query.since is not None and query.entity_id is None:
-        # No event is received before its own time (a later time is refused): bounds what is read.
-        condition["received"] = {"$gte": datetime.fromtimestamp(query.since, UTC) - _CLOCKS_APART}
-    listed = _LIST_OF_ENTITY if query.entity_id else _LIST
-    page = fetch(db, listed, condition, query.paging)
-    for document in page.data:
-        _read_back(document)
-    return page
+    """Return a page of events, latest received first by default. Raises InputError, StoreError.
 
-
-def get(db: Store, event_id: str) -> Document | None:
-    """Return an event by its id. Raises StoreError."""
-    with store_errors("reading events"):
-        found = db[COLLECTION].find_one({"_id": event_id})
-    return None if found is None else _read_back(found)
-
-
-def _read_back(document: Document) -> Document:
-    """Let an event that was read have its keys as they were sent."""
-    if "extra" in document:
-        document["extra"] = unescaped(document["extra"])
-    return document
-
-
-def outcomes(db: Store, event_ids: Sequence[str]) -> dict[str, str]:
-    """Return what came of those of these actions that are stored, by event id. Raises StoreError."""
-    with store_errors("reading events"):
-        found = db[COLLECTION].find({"_id": {"$in": list(event_ids)}}, projection=["outcome"])
-        return {document["_id"]: document.get("outcome", "") for document in found}
-
-
-def contents(db: Store, event_ids: Collection[str]) -> dict[str, Content]:
-    """Return what counts of those of these events that are stored, by id. Raises StoreError."""
-    with store_errors("reading events"):
-        found = db[COLLECTION].find({"_id": {"$in": list(event_ids)}}, projection=CONTENT_FIELDS)
-        return {document["_id"]: stored_content(document) for document in found}
-
-
-def newest_checks(db: Store, entity_ids: Collection[str], now: float) -> dict[str, float]:
-    """Return the time of the newest check of each entity that has one, of those not later than ``now``.
-
-    One question for all, one search in the index for each. Raises StoreError.
+    ``total`` is how many were found up to the end of the page: ``exact`` when there are no more.
     """
-    newest: list[Document] = [
-        {"$match": {"timestamp": {"$lte": now}}},
-        {"$sort": {"timestamp": DESCENDING}},
-        {"$limit": _LOOKED_AT},
-        {"$match": {"event_type": "check"}},
-        {"$limit": 1},
-        {"$project": {"_id": 0, "timestamp": 1}},
-    ]
-    joined = {"from": COLLECTION, "localField": "e", "foreignField": "entity_id", "pipeline": newest, "as": "found"}
-    stages: list[Document] = [
-        {"$documents": [{"e": entity} for entity in entity_ids]},
-        {"$lookup": joined},
-        {"$unwind": "$found"},
-    ]
+    paging = query.paging
+    check_paging(paging)
+    entity = query.entity_id
+    if entity is None and query.component is not None and query.resource is not None:
+        entity = id_of(query.component, query.resource)
+    order = paging.sort or ("-timestamp" if query.entity_id else "-received")
+    walk = _Walk(query, entity, order.startswith("-"), _after(paging.after))
     with store_errors("reading events"):
-        return {row["e"]: float(row["found"]["timestamp"]) for row in db.aggregate(stages)}
+        if order.endswith("received"):
+            return _page(_as_received(db, walk), walk)
+        if entity is None:
+            allowed = "received or -received; timestamp or -timestamp with entity_id, or with component and resource"
+            raise InputError("sort", order, allowed)
+        return _page(_of_entity(db, walk), walk)
 
 
-def under_own_ids(db: Store, documents: Sequence[Document]) -> list[Document]:
-    """Return those of ``documents``, whose ids are stored already, that are other events, each under an id of its own.
+class _Mark(NamedTuple):
+    """A place in a list: behind the event of this time and id; without an id behind all of that time."""
 
-    Raises StoreError.
-    """
-    known = contents(db, [document["_id"] for document in documents])
-    others = [document for document in documents if stored_content(document) != known.get(document["_id"])]
-    for document in others:
-        document["_id"] = derived_id(document["_id"], stored_content(document))
-        document["warnings"] = [*document.get("warnings", ()), REUSED]
-    return others
+    time: float
+    event_id: str = ""
+
+    def text(self) -> str:
+        """Return what ``_after`` reads."""
+        return f"{self.time!r}/{self.event_id}"
+
+
+class _Found(NamedTuple):
+    """An event, where it stands in the list, and how it is shown."""
+
+    event: Event
+    mark: _Mark
+    group: RawGroup
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What is wanted, in which order, from where on."""
+
+    query: EventQuery
+    entity: str | None
+    newest_first: bool
+    after: _Mark | None
+
+    def tests(self) -> list[Callable[[Event], bool]]:
+        """Return the tests that an event must pass."""
+        query, tests = self.query, list[Callable[[Event], bool]]()
+        for name, value in self._equal():
+            tests.append(partial(_is, name, value))
+        if query.event_type is not None:
+            types = set(query.event_type)
+            tests.append(lambda event: event_type(event) in types)
+        if query.state is not None:
+            states = set(query.state)
+            tests.append(lambda event: getattr(event, "state", None) in states)
+        if query.since is not None or query.until is not None:
+            low, high = query.since or 0.0, query.until or inf
+            tests.append(lambda event: low <= event.timestamp < high)
+        return tests + [partial(_has, word) for word in query.search.lower().split()]
+
+    def needle(self) -> bytes:
+        """Return bytes that stand in the JSON of every event that is wanted."""
+        return max((segments.needle(name, value) for name, value in self._equal()), key=len, default=b"")
+
+    def _equal(self) -> list[tuple[str, str]]:
+        names = ("connector", "component", "resource")
+        given = [(name, getattr(self.query, name)) for name in names] + [("entity_id", self.entity)]
+        return [(name, value) for name, value in given if value is not None]
+
+    def condition(self) -> Document:
+        """Return what a segment must have that may hold such events."""
+        query, condition = self.query, Document()
+        if query.since is not None:
+            condition["t1"] = {"$gte": query.since}
+        if query.until is not None:
+            condition["t0"] = {"$lt": query.until}
+        if query.event_type is not None:
+            condition["types"] = {"$in": list(query.event_type)}
+        if query.state is not None:
+            condition["states"] = {"$in": list(query.state)}
+        return condition
+
+    def is_before(self, moment: float) -> bool:
+        """Tell whether all of ``moment`` stood on an earlier page."""
+        after = self.after
+        if after is None or (moment == after.time and after.event_id):
+            return False
+        return moment >= after.time if self.newest_first else moment <= after.time
+
+    def rest(self, found: Iterable[_Found]) -> Iterator[_Found]:
+        """Yield what follows the place to go on from; ``found`` is in order, from the time of that place on."""
+        skipping = self.after is not None
+        for each in found:
+            if skipping and self.after is not None and each.mark.time == self.after.time:
+                skipping = each.mark.event_id != self.after.event_id
+                continue
+            skipping = False
+            yield each
+
+
+def _is(name: str, value: str, event: Event) -> bool:
+    return bool(getattr(event, name) == value)
+
+
+def _has(word: str, event: Event) -> bool:
+    return any(word in text.lower() for text in (event.component, event.resource or "", event.output))
+
+
+def _after(text: str) -> _Mark | None:
+    if not text:
+        return None
+    moment, _, event_id = text.partition("/")
+    try:
+        return _Mark(float(moment), event_id)
+    except ValueError:
+        raise InputError("after", text, "the next of a page of this list") from None
+
+
+def _page(found: Iterator[_Found | _Mark], walk: _Walk) -> Page:
+    """Return what passes the tests, up to the limit; the walk tells now and then where it is. A limit of 0 counts."""
+    tests, limit = walk.tests(), walk.query.paging.limit
+    data: list[Document] = []
+    end, size, count, last = time.monotonic() + SEARCH_SECONDS, 0, 0, walk.after
+    for each in found:
+        if isinstance(each, _Mark):
+            if time.monotonic() > end or 0 < limit <= count:
+                # Whether there are more may take long to find out.
+                return Page(count, data, exact=False, next=each.text())
+            last = each
+        elif all(test(each.event) for test in tests):
+            count += 1
+            if not limit:
+                continue
+            document = shown(each.event, each.group)
+            size += len(bson.encode(document))
+            if count > limit or (data and size > PAGE_BYTES):
+                return Page(count, data, exact=False, next=None if last is None else last.text())
+            data.append(document)
+            last = each.mark
+    return Page(count, data, exact=walk.after is None)
+
+
+def _as_received(db: Store, walk: _Walk) -> Iterator[_Found | _Mark]:
+    """Yield the events as they were received, from one end of the log or from where a page ended."""
+    walk.query.paging.weigh(segments.MOST_BYTES)
+    condition = walk.condition() | _since(db, walk)
+    order = DESCENDING if walk.newest_first else ASCENDING
+    needle = walk.needle()
+    for segment in db[COLLECTION].find(condition, {"z": 1}, batch_size=8).sort("_id", order):
+        groups = segments.raw_groups(segment)
+        for group in reversed(groups) if walk.newest_first else groups:
+            if not walk.is_before(group.received):
+                yield from walk.rest(_of_group(group, walk, needle))
+                yield _Mark(group.received)
+
+
+def _of_group(group: RawGroup, walk: _Walk, needle: bytes) -> Iterator[_Found]:
+    is_begun = walk.after is not None and walk.after.time == group.received
+    events = [*segments.events(group, b"" if is_begun else needle)]
+    for event in reversed(events) if walk.newest_first else events:
+        yield _Found(event, _Mark(group.received, event.event_id), group)
+
+
+def _since(db: Store, walk: _Walk) -> Document:
+    """Return the condition on where in the log a walk begins and ends."""
+    bounds: Document = {}
+    after, since = walk.after, walk.query.since
+    if after is not None and not walk.newest_first:
+        bounds["$gte"] = segments.position(after.time)
+    elif after is not None:
+        # Many segments become one, which has the place of the last: the place is in the first one from there on.
+        found = db[COLLECTION].find_one({"_id": {"$gte": segments.position(after.time)}}, ["_id"], sort=[("_id", 1)])
+        bounds |= {} if found is None else {"$lte": found["_id"]}
+    if since is not None:
+        # No event is received before its own time (a later time is refused).
+        bounds["$gte"] = max(bounds.get("$gte", 0), segments.position(max(0.0, since - _CLOCKS_APART)))
+    return {"_id": bounds} if bounds else {}
+
+
+def _of_entity(db: Store, walk: _Walk) -> Iterator[_Found | _Mark]:
+    """Yield the events of an entity by their timestamp, hour by hour."""
+    walk.query.paging.weigh(_AT_ONCE * segments.MOST_BYTES)
+    for hour in _hours(db, walk):
+        yield from walk.rest(each for each in _of_hour(db, walk, hour) if not walk.is_before(each.mark.time))
+        first, end = float(hour * segments.HOUR), float((hour + 1) * segments.HOUR)
+        yield _Mark(first if walk.newest_first else nextafter(end, first))
+
+
+def _hours(db: Store, walk: _Walk) -> Iterator[int]:
+    """Yield the hours in which the entity has events, in order."""
+    query, after = walk.query, walk.after
+    low, high = query.since or 0.0, query.until or inf
+    if after is not None:
+        # Behind a place without an id that time is done, and its hour may be.
+        towards = (-inf if walk.newest_first else inf) if not after.event_id else after.time
+        moment = nextafter(after.time, towards)
+        low, high = (low, moment) if walk.newest_first else (moment, high)
+    found = event_log.hours(db, "entities", low, high)
+    hours = found[::-1] if walk.newest_first else found
+    for begin in range(0, len(hours), _HOURS_AT_ONCE):
+        part = hours[begin : begin + _HOURS_AT_ONCE]
+        there = _with_any(db, walk.entity or "", part)
+        yield from (hour for hour in part if hour in there)
+
+
+def _with_any(db: Store, entity: str, hours: Sequence[int]) -> set[int]:
+    keys = [{"h": hour, "k": segments.key_in(hour, entity)} for hour in hours]
+    one: list[Document] = [{"$limit": 1}, {"$project": {"_id": 1}}]
+    joined = {"from": COLLECTION, "localField": "k", "foreignField": "entities", "pipeline": one, "as": "any"}
+    stages: list[Document] = [{"$documents": keys}, {"$lookup": joined}, {"$match": {"any": {"$ne": []}}}]
+    return {row["h"] for row in db.aggregate(stages)}
+
+
+def _of_hour(db: Store, walk: _Walk, hour: int) -> Iterator[_Found]:
+    """Yield the events of an hour by their timestamp; reads no more segments than it takes to know which come next."""
+    entity = walk.entity or ""
+    condition = walk.condition() | {"entities": segments.key_in(hour, entity)}
+    spans = [*db[COLLECTION].find(condition, {"t0": 1, "t1": 1})]
+    spans.sort(key=lambda span: span["t1"] if walk.newest_first else -span["t0"], reverse=True)
+    ready: list[tuple[float, int, int, _Found]] = []
+    for begin in range(0, len(spans), _AT_ONCE):
+        ids = [span["_id"] for span in spans[begin : begin + _AT_ONCE]]
+        for segment in db[COLLECTION].find({"_id": {"$in": ids}}, {"z": 1}):
+            ready += _of_segment(segment, entity, hour)
+        ready.sort(key=lambda each: each[:3], reverse=not walk.newest_first)
+        following = spans[begin + _AT_ONCE :]
+        while ready and (not following or _is_next(ready[-1][0], following[0], walk)):
+            yield ready.pop()[3]
+
+
+def _is_next(moment: float, following: Document, walk: _Walk) -> bool:
+    return bool(moment > following["t1"] if walk.newest_first else moment < following["t0"])
+
+
+def _of_segment(segment: Document, entity: str, hour: int) -> Iterator[tuple[float, int, int, _Found]]:
+    needle = segments.needle("entity_id", entity)
+    for group in segments.raw_groups(segment):
+        for place, event in enumerate(segments.events(group, needle)):
+            if event.entity_id == entity and segments.hour_of(event.timestamp) == hour:
+                mark = _Mark(event.timestamp, event.event_id)
+                yield event.timestamp, segment["_id"], place, _Found(event, mark, group)

@@ -1,9 +1,8 @@
-"""Measured values: raw documents one an event, hourly documents one a series, the set of names.
+"""Measured values: those of recent hours in the event log, older ones in hourly documents, the set of names.
 
-Raw: ``{_id: {e: entity id, t: ms, k: event id}, v: {metric: value}, u: {metric: unit}?, at: Date}``.
 Hourly: ``{_id: {e: entity id, m: metric, h: ms of the hour}, p: {ms into the hour: value}, at: Date}``.
 Names: ``{_id: {e: entity id, m: metric}, u: unit}``, inserted when first seen. A window of one
-series is a range of ``_id`` in each.
+series is a range of ``_id`` in each. ``Progress`` tells where in the log what is not in hourly documents begins.
 """
 
 from __future__ import annotations
@@ -25,25 +24,22 @@ from pymongo.collection import Collection
 
 from canopsis.core.parameters import text, words
 from canopsis.errors import InputError
+from canopsis.store import event_log, segments
 from canopsis.store.client import Store, store_errors
-from canopsis.store.operations import Delete, Document, Insert, Operation, Upsert, Writes
+from canopsis.store.operations import Insert, Operation, Upsert
 from canopsis.store.query import Listing, Page, Query, Weigh, fetch, free, search
+from canopsis.store.segments import Value
 
-RAW, HOURLY, NAMES = "metrics", "metrics_hourly", "metric_names"
+HOURLY, NAMES = "metrics_hourly", "metric_names"
 
 _NAMES_LIST = Listing(NAMES, {"_id": "_id"}, "_id", ("_id",))
 
 HOUR_MS = 3_600_000
-_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_800_000
-"""What a date can be: the years 1 to 9999."""
-
 MAX_POINTS = 20_000
 """Points of one answer."""
 
-MOST_VALUES = 200_000
-"""Values that are compacted at once, and those of one document more: an event may have thousands."""
+_POINT_BYTES = 200
 
-_BATCH_DOCUMENTS = 200
 Aggregate = Literal["avg", "min", "max", "sum", "count", "last"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
@@ -70,96 +66,22 @@ class Series:
     points: list[Point]
 
 
-def raw(  # noqa: PLR0913 - what an event measured, and when
-    entity_id: str,
-    event_id: str,
-    timestamp: float,
-    values: Mapping[str, float],
-    units: Mapping[str, str] | None = None,
-    *,
-    received: float | None = None,
-) -> Insert:
-    """Return the write of one event's values; times in seconds. A repeat changes nothing.
-
-    The document's time to live begins at ``received``, so that old values sent late live until
-    they are compacted; without it at ``timestamp``.
-    """
-    moment = int(timestamp * 1000)
-    document: Document = {
-        "_id": {"e": entity_id, "t": moment, "k": event_id},
-        "v": dict(values),
-        "at": datetime.fromtimestamp(timestamp if received is None else received, UTC),
-    }
-    if units:
-        document["u"] = dict(units)
-    return Insert(document)
-
-
 def name(entity_id: str, metric: str, unit: str | None = None) -> Insert:
     """Return the write that makes a metric known; do it when a metric is first seen."""
     return Insert({"_id": {"e": entity_id, "m": metric}, "u": unit})
 
 
-def compaction(documents: Iterable[Document]) -> Writes:
-    """Return the writes that turn raw documents into hourly ones; doing them twice changes nothing.
-
-    Those of which no hour can be made (``is_compactable``) are deleted only.
-    """
-    hours: dict[tuple[str, str, int], dict[str, float]] = {}
-    deletes: list[Operation] = []
-    for document in documents:
-        key = document["_id"]
-        deletes.append(Delete(key))
-        if not is_compactable(document):
-            continue
-        offset = key["t"] % HOUR_MS
-        for metric, value in document["v"].items():
-            hours.setdefault((key["e"], metric, key["t"] - offset), {})[f"p.{offset}"] = value
-    upserts: list[Operation] = [
-        Upsert({"e": entity, "m": metric, "h": hour}, {"$set": {**points, "at": _date(hour)}})
-        for (entity, metric, hour), points in hours.items()
+def hourly(entity_id: str, series: Mapping[str, Sequence[Value]]) -> list[Operation]:
+    """Return the writes that put the values of an entity, by metric, into hourly documents; twice is as once."""
+    hours: dict[tuple[str, int], dict[str, float]] = {}
+    for metric, values in series.items():
+        for moment, value in values:
+            offset = moment % HOUR_MS
+            hours.setdefault((metric, moment - offset), {})[f"p.{offset}"] = value
+    return [
+        Upsert({"e": entity_id, "m": metric, "h": hour}, {"$set": {**points, "at": _date(hour)}})
+        for (metric, hour), points in hours.items()
     ]
-    return {HOURLY: upserts, RAW: deletes} if deletes else {}
-
-
-def is_compactable(document: Document) -> bool:
-    """Tell whether a raw document says of which entity, when and what."""
-    key, values = document["_id"], document.get("v")
-    if not isinstance(key, dict) or not isinstance(values, dict) or not isinstance(key.get("e"), str):
-        return False
-    moment = key.get("t")
-    return isinstance(moment, int) and _FIRST_MS <= moment < _LAST_MS
-
-
-def compactable(db: Store, before: float, limit: int, after: Document | None = None) -> list[Document]:
-    """Return up to ``limit`` raw documents older than ``before`` (seconds), by entity, then time: ``is_full`` tells
-    whether there may be more. Those with many values are fewer.
-
-    ``after`` is the ``_id`` of the last document of the call before: without it each call reads
-    again over all younger documents. Raises StoreError.
-    """
-    condition: Document = {"_id.t": {"$lt": int(before * 1000)}}
-    if after is not None:
-        condition["_id"] = {"$gt": after}
-    found: list[Document] = []
-    values = 0
-    with store_errors("reading metrics"):
-        for document in db[RAW].find(condition, batch_size=_BATCH_DOCUMENTS).sort("_id", ASCENDING).limit(limit):
-            found.append(document)
-            values += _values_of(document)
-            if values >= MOST_VALUES:
-                break
-    return found
-
-
-def is_full(found: Sequence[Document], limit: int) -> bool:
-    """Tell whether there may be more than what ``compactable`` returned."""
-    return len(found) == limit or sum(map(_values_of, found)) >= MOST_VALUES
-
-
-def _values_of(document: Document) -> int:
-    values = document.get("v")
-    return len(values) if isinstance(values, dict) else 0
 
 
 def names(db: Store, query: MetricQuery) -> Page:
@@ -255,23 +177,24 @@ class _Found(NamedTuple):
 
 def _points(db: Store, span: _Span, weigh: Weigh) -> Iterator[Point]:
     """Yield the points in order of time."""
+    # First how far the log is in hourly documents: what gets there meanwhile stands in both, and counts once.
+    recent = _recent_points(db, span, event_log.progress(db, event_log.HOURLY).segment, weigh)
     newest = None
-    for moment, is_hourly, value in merge(_raw_points(db, span), _hourly_points(db, span, weigh), key=lambda p: p[:2]):
-        # Between a compaction's write and its delete a point stands in both: the raw one counts.
-        if not is_hourly:
-            newest = moment
-        elif moment == newest:
-            continue
-        yield moment / 1000, value
+    for moment, _, value in merge(recent, _hourly_points(db, span, weigh), key=lambda p: p[:2]):
+        if moment != newest:
+            yield moment / 1000, value
+        newest = moment
 
 
-def _raw_points(db: Store, span: _Span) -> Iterator[_Found]:
-    keys = {"$gte": {"e": span.entity_id, "t": span.since}, "$lt": {"e": span.entity_id, "t": span.until}}
-    # Of thousands of values of an event only the one: names with dots and dollars need the long form.
-    value = {"$getField": {"field": {"$literal": span.metric}, "input": "$v"}}
-    for document in db[RAW].find({"_id": keys}, projection={"x": value}).sort("_id", ASCENDING):
-        if document.get("x") is not None:
-            yield _Found(document["_id"]["t"], False, document["x"])
+def _recent_points(db: Store, span: _Span, done: int, weigh: Weigh) -> list[_Found]:
+    """Return the points that are in the event log alone."""
+    found: dict[int, float] = {}
+    for segment in event_log.behind(db, span.entity_id, span.since / 1000, span.until / 1000, done):
+        for moment, value in segments.values(segment, span.entity_id, span.metric):
+            if span.since <= moment < span.until:
+                found[moment] = value
+    weigh(_POINT_BYTES * len(found))
+    return [_Found(moment, False, found[moment]) for moment in sorted(found)]
 
 
 def _hourly_points(db: Store, span: _Span, weigh: Weigh) -> Iterator[_Found]:

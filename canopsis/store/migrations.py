@@ -18,7 +18,7 @@ from canopsis.store import (
     attempts,
     dead_letters,
     entities,
-    events,
+    event_log,
     fences,
     leases,
     metrics,
@@ -44,7 +44,7 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     alarms.COLLECTION: alarms.INDEXES,
     alarm_steps.COLLECTION: (),
     entities.COLLECTION: entities.INDEXES,
-    events.COLLECTION: events.INDEXES,
+    event_log.COLLECTION: event_log.INDEXES,
     dead_letters.COLLECTION: dead_letters.INDEXES,
     users.COLLECTION: users.INDEXES,
     sessions.COLLECTION: sessions.INDEXES,
@@ -57,9 +57,9 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
     trials.COLLECTION: trials.INDEXES,
     tasks.COLLECTION: tasks.INDEXES,
     notifications.COLLECTION: notifications.INDEXES,
-    metrics.RAW: (),
     metrics.HOURLY: (),
     metrics.NAMES: (),
+    event_log.PROGRESS: (),
 }
 
 STEPS: tuple[tuple[int, str, Step], ...] = (
@@ -129,8 +129,7 @@ def _ensure_collections(db: Store, retention: Retention) -> list[str]:
 
 def _expiry(collection: str, retention: Retention) -> list[IndexModel]:
     kept = {
-        events.COLLECTION: ("received", retention.events),
-        metrics.RAW: ("at", retention.metrics),
+        event_log.COLLECTION: ("at", retention.events),
         metrics.HOURLY: ("at", retention.metrics_hourly),
         dead_letters.COLLECTION: ("received", retention.dead_letters),
     }

@@ -47,7 +47,18 @@ class Delete:
     id: Any
 
 
-Operation = Insert | Guarded | Upsert | Delete
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Put ``document`` in the place of the documents ``ids``: one may have its ``_id``.
+
+    All or nothing; where one of them is gone nothing happens: it was done before.
+    """
+
+    ids: tuple[Any, ...]
+    document: Document
+
+
+Operation = Insert | Guarded | Upsert | Delete | Merge
 
 
 def is_guarded(operation: Operation) -> bool:

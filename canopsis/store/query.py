@@ -36,13 +36,14 @@ Weigh = Callable[[int], object]
 class Page:
     """Documents of a list, and how many there are in all: at least, unless ``exact``.
 
-    ``next`` is where to go on when the page ended before its limit because its documents are large.
+    ``next`` is where to go on: at a number, when the page ended before its limit because its documents are large;
+    in a list that is read by key what is ``after`` for the page that follows.
     """
 
     total: int
     data: list[Document]
     exact: bool = True
-    next: int | None = None
+    next: int | str | None = None
 
 
 def free(_size: int) -> None:
@@ -53,13 +54,14 @@ def free(_size: int) -> None:
 class Paging:
     """Which part of a list, in which order. ``sort`` is a field name, ``-`` before it for descending.
 
-    ``weigh`` is told what the page will take.
+    ``weigh`` is told what the page will take. ``after`` is the ``next`` of the page before.
     """
 
     skip: int = 0
     limit: int = 50
     sort: str = ""
     weigh: Weigh = field(default=free, compare=False, repr=False)
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Listing:
     ``sortable`` maps the names a caller may sort by to document fields. Those of ``indexed`` have
     an index of their own, which also keeps equal ones in order; others are told apart by ``_id``.
     ``without`` are fields that no list shows. ``note`` tells of a default order that depends on what is asked.
+    One that is read ``by_key`` goes on behind the last one seen (``after``), not at a number.
     """
 
     collection: str
@@ -77,6 +80,7 @@ class Listing:
     indexed: Sequence[str] = ()
     without: Sequence[str] = ()
     note: str = ""
+    by_key: bool = False
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):

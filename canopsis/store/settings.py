@@ -32,9 +32,8 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long documents are kept, in seconds. Raw metrics live on in hourly documents."""
+    """How long documents are kept, in seconds. The values of events live on in hourly documents."""
 
     events: int = 30 * DAY
-    metrics: int = 2 * DAY
     metrics_hourly: int = 400 * DAY
     dead_letters: int = 30 * DAY

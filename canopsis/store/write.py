@@ -13,7 +13,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
 from canopsis.errors import Fenced, InputError, StoreError
-from canopsis.store import events, fences
+from canopsis.store import fences
 from canopsis.store.client import Store, is_away, store_errors
 from canopsis.store.fences import UNFENCED, Claim
 from canopsis.store.operations import (
@@ -21,6 +21,7 @@ from canopsis.store.operations import (
     Document,
     Guarded,
     Insert,
+    Merge,
     Operation,
     Upsert,
     Writes,
@@ -138,6 +139,18 @@ def _apply_collection(db: Store, collection: str, operations: Sequence[Operation
         _insert(db, collection, inserts, done)
     if deletes:
         _delete(db, collection, deletes, done)
+    for operation in operations:
+        if isinstance(operation, Merge):
+            _merge(db, collection, operation)
+
+
+def _merge(db: Store, collection: str, operation: Merge) -> None:
+    with db.client.start_session() as session, session.start_transaction():
+        gone = db[collection].delete_many({"_id": {"$in": list(operation.ids)}}, session=session).deleted_count
+        if gone == len(operation.ids):
+            db[collection].insert_one(operation.document, session=session)
+        else:
+            session.abort_transaction()
 
 
 def _delete(db: Store, collection: str, deletes: list[DeleteOne], done: Written) -> None:
@@ -148,32 +161,17 @@ def _delete(db: Store, collection: str, deletes: list[DeleteOne], done: Written)
 
 
 def _insert(db: Store, collection: str, documents: Sequence[Document], done: Written) -> None:
+    repeated = 0
     try:
         db[collection].insert_many(documents, ordered=False)
     except BulkWriteError as error:
         repeated = _check_duplicates(collection, error)
-        others = events.under_own_ids(db, [documents[at] for at in repeated]) if collection == events.COLLECTION else []
-        done.repeated += len(repeated) - len(others)
-        done.inserted += len(documents) - len(repeated)
-        if others:
-            _insert_rest(db, collection, others, done)
-    else:
-        done.inserted += len(documents)
-
-
-def _insert_rest(db: Store, collection: str, documents: list[Document], done: Written) -> None:
-    """Insert events under ids of their own; those that are there came before."""
-    try:
-        db[collection].insert_many(documents, ordered=False)
-        repeated = 0
-    except BulkWriteError as error:
-        repeated = len(_check_duplicates(collection, error))
     done.repeated += repeated
     done.inserted += len(documents) - repeated
 
 
-def _check_duplicates(collection: str, error: BulkWriteError) -> list[int]:
-    """Return the places of the documents that were there already; raise for any other reason."""
+def _check_duplicates(collection: str, error: BulkWriteError) -> int:
+    """Return how many documents were there already; raise for any other reason."""
     details = error.details or {}
     for failure in details.get("writeErrors", ()):
         code = failure.get("code")
@@ -183,7 +181,7 @@ def _check_duplicates(collection: str, error: BulkWriteError) -> list[int]:
             raise StoreError(f"writing {collection}: {failure.get('errmsg')}") from error
         raise error
     _check_concern(collection, error, details)
-    return [int(failure["index"]) for failure in details.get("writeErrors", ())]
+    return len(details.get("writeErrors", ()))
 
 
 def _update(db: Store, collection: str, operations: list[Upsert], done: Written) -> None:

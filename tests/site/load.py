@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from local_site import LocalSite, eventually
+from logged import logged
 from whole_alarm import steps_of
 
 from canopsis.errors import TransportError
@@ -130,7 +131,7 @@ class Load:
         assert len(changes) == self.sent, "alarms have steps of events that were not sent"
 
     def _stored(self, db: Store) -> int:
-        return db["events"].count_documents({"component": self.component, "event_type": "check"})
+        return len(logged(db, component=self.component, event_type="check"))
 
     def _changes(self, db: Store) -> Counter[str]:
         """Return how many times each event moved the state of an alarm, by event id."""

@@ -111,7 +111,7 @@ def _open(call: Call) -> Iterator[Alarm]:
         found = (convert(document, Alarm) for document in page.data)
         yield from (alarm for alarm in found if all(matches(_labels(alarm)) for matches in wanted))
         whole = len(page.data) == _PAGE
-        start = page.next if page.next is not None else start + _PAGE if whole else None
+        start = page.next if isinstance(page.next, int) else start + _PAGE if whole else None
 
 
 def _labels(alarm: Alarm) -> dict[str, str]:

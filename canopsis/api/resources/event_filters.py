@@ -17,7 +17,7 @@ from canopsis.core.rules import table
 from canopsis.core.rules.event_filter import KIND, explain
 from canopsis.core.rules.kernel import make
 from canopsis.errors import InputError, InvalidEvent
-from canopsis.store import events
+from canopsis.store import event_log
 from canopsis.store.operations import Document
 
 resource = Resource("event_filters", service="event_filters")
@@ -84,7 +84,7 @@ def attempt(call: Call) -> Response:
 
 def _sent(call: Call, event_id: str) -> Document:
     """Return a stored event as it would be sent. Raises InputError."""
-    found = call.ask(events.get, event_id)
+    found = call.ask(event_log.get, event_id)
     if found is None:
         raise InputError("event_ids", event_id, "ids of events that are stored; GET /api/v1/events lists them")
     return {name: value for name, value in found.items() if name not in _NOT_SENT} | {"event_id": event_id}

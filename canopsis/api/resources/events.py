@@ -13,7 +13,7 @@ from canopsis.api.endpoints import Call, Resource, Thing
 from canopsis.api.intake import Examined, Wish
 from canopsis.api.responses import many, partly
 from canopsis.core.body import loads
-from canopsis.store import events
+from canopsis.store import event_log, events
 from canopsis.store.events import EventQuery, StoredEvent
 
 resource = Resource("events", service="events")
@@ -88,7 +88,7 @@ def send_classic(call: Call) -> Response:
     return answer_of(intake.take(found, call.backend, call.query))
 
 
-EVENT = Thing("event", "event_id", events.get)
+EVENT = Thing("event", "event_id", event_log.get)
 
 resource.item("/events/<event_id>", "Show an event; of an action also what came of it.", EVENT, answer=StoredEvent)
 resource.listing("/events", "List events, latest received first.", events.listing, EventQuery, answer=StoredEvent)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING
+
+from canopsis.core.event import Event
 from canopsis.core.event_types import (
     ack,
     cancel,
@@ -28,3 +33,9 @@ SENT_BY_SOURCES = tuple(name for name, each in EVENT_TYPES.items() if each.from_
 
 ACTIONS = {name: each for name, each in EVENT_TYPES.items() if each.objection is not None}
 """What operators may do to an alarm."""
+
+if TYPE_CHECKING:
+    AnyEvent = Event
+else:
+    AnyEvent = reduce(or_, (each.struct for each in EVENT_TYPES.values()))
+"""What an event is when it is decoded: one of all types."""

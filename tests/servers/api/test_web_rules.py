@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from logged import log, made
 from web import Web
 
 from canopsis.core.rules.event_filter import KIND
-from canopsis.store import events, rules
+from canopsis.store import rules
 from canopsis.store.client import Store
 
 PATH = "/api/v1/event-filters"
@@ -21,8 +22,12 @@ def version(db: Store) -> int:
 
 
 def test_the_life_of_a_rule(web: Web, site_db: Store) -> None:
-    made = web.call("POST", PATH, "admin", RULE)
-    assert (made.status, made.json["data"][0]["rev"], made.json["data"][0]["pattern"]) == (201, 1, RULE["pattern"])
+    posted = web.call("POST", PATH, "admin", RULE)
+    assert (posted.status, posted.json["data"][0]["rev"], posted.json["data"][0]["pattern"]) == (
+        201,
+        1,
+        RULE["pattern"],
+    )
     assert web.call("POST", PATH, "admin", RULE).status == 409
     shown = web.call("GET", f"{PATH}/r", "reader")
     tag = shown.headers["ETag"]
@@ -39,8 +44,7 @@ def test_the_life_of_a_rule(web: Web, site_db: Store) -> None:
 
 
 def test_a_trial_on_an_event_that_is_stored(web: Web, site_db: Store) -> None:
-    event = {"_id": "tried", "event_type": "check", "connector": "c", "connector_name": "n", "component": "web1"}
-    site_db[events.COLLECTION].insert_one(event | {"entity_id": "component:web1", "state": 2, "timestamp": 1.7e9})
+    log(site_db, [made("tried", 1.7e9, component="web1", state=2)], 1.7e9)
     told = web.call("POST", f"{PATH}/try", "operator", {"rules": [RULE], "event_ids": ["tried"]})
     assert (told.status, told.json["data"][0]["outcome"], told.json["data"][0]["trail"][0]["rule"]) == (
         200,

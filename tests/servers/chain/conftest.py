@@ -12,6 +12,7 @@ import pytest
 from amqp.exceptions import NotFound
 from chain_processes import Chain, with_options
 from feeding import Alerts, Feed
+from logged import logged
 from servers import MongoDB, RabbitMQ, eventually, patient
 
 from canopsis.engines.chain import default_chain
@@ -78,7 +79,7 @@ class Site:
 
     def count(self, **condition: object) -> int:
         """Return how many events are stored."""
-        return self.db["events"].count_documents(condition)
+        return len(logged(self.db, **condition))
 
     def await_count(self, expected: int, timeout: float = 60.0, **condition: object) -> None:
         """Wait until exactly ``expected`` events are stored."""

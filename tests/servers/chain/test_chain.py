@@ -12,6 +12,7 @@ import pytest
 from chain_processes import one_process_each, one_process_for_all, with_options
 from conftest import Site
 from feeding import Alerts, Feed, check
+from logged import logged
 from servers import eventually
 
 from canopsis.core.alarm import Alarm
@@ -56,11 +57,11 @@ def test_events_become_alarms_entities_metrics_and_alerts(
     entity = site.db["entities"].find_one({"_id": "resource:web/disk"})
     assert entity is not None
     assert (entity["parents"], entity["connectors"]) == (["component:web"], ["connector:test/chain"])
-    raw = site.db["metrics"].find_one({"_id.e": "component:web"})
-    assert raw is not None
-    assert (raw["v"], raw["u"]) == ({"time": 3.0, "size": 10.0}, {"time": "s", "size": "B"})
     measured = metrics.names(site.db, metrics.MetricQuery(entity_id="component:web")).data
-    assert {found["_id"]["m"] for found in measured} == {"time", "size"}
+    assert {(found["_id"]["m"], found["u"]) for found in measured} == {("time", "s"), ("size", "B")}
+    series = metrics.window(site.db, "component:web", "time", 0, 4e9)
+    assert series is not None
+    assert series.points[-1][1] == 3.0
 
 
 @GROUPINGS
@@ -118,10 +119,9 @@ def test_alarm_ends_resolved_after_its_delay(site: Site, feed: Feed, alerts: Ale
 def test_engines_tell_their_own_metrics_when_idle(site: Site) -> None:
     site.start()
     for engine in ("cleaner_events", "collectdgw", "alarm", "eventstore"):
-        eventually(lambda engine=engine: site.db["metrics"].find_one({"_id.e": {"$regex": f"/Engine_{engine}$"}}))
-    found = site.db["metrics"].find_one({"_id.e": {"$regex": "/Engine_alarm$"}})
-    assert found is not None
-    assert set(found["v"]) == set(METRICS)
+        eventually(lambda engine=engine: logged(site.db, resource=f"Engine_{engine}"))
+    [*_, found] = logged(site.db, resource="Engine_alarm")
+    assert {item["metric"] for item in found["perf_data_array"]} == set(METRICS)
 
 
 def test_collectd_messages_become_metrics(site: Site, feed: Feed) -> None:
@@ -133,11 +133,10 @@ def test_collectd_messages_become_metrics(site: Site, feed: Feed) -> None:
         COLLECTD,
         "collectd",
     )
-    eventually(lambda: site.db["metrics"].count_documents({"_id.e": "resource:h1/load"}) == 1)
-    eventually(lambda: site.db["metrics"].count_documents({"_id.e": "resource:h1/cpu-0"}) == 1)
-    rate = site.db["metrics"].find_one({"_id.e": "resource:h1/cpu-0"})
-    assert rate is not None
-    assert list(rate["v"].values()) == [50.0]
+    eventually(lambda: logged(site.db, entity_id="resource:h1/load"))
+    eventually(lambda: logged(site.db, entity_id="resource:h1/cpu-0"))
+    rates = [each["perf_data_array"] for each in logged(site.db, entity_id="resource:h1/cpu-0")]
+    assert [item["value"] for items in rates for item in items] == [50.0]
     feed.send([b"PUTVAL broken"], COLLECTD, "collectd")
     eventually(lambda: site.db["dead_letters"].count_documents({"engine": "collectdgw"}) == 1)
 

@@ -9,6 +9,7 @@ import pytest
 from chain_processes import with_options
 from conftest import Site
 from feeding import Feed, check
+from logged import logged
 from receiver import Receiver
 from servers import eventually, free_port
 from test_chain import GROUPINGS, Grouping
@@ -63,7 +64,7 @@ def test_an_alarm_is_told_once_and_so_is_its_end(
     assert receiver.headers[0].items() >= {"Content-Type": "application/json"}.items()
     assert any(each.get("X-Key") == "s3cret" for each in receiver.headers)
     eventually(lambda: len(stored(site, state="sent", receipt="200 OK: thank you", attempts=1)) == 4)
-    assert site.db["events"].find_one({"_id": "one"})["trail"][-1] == {  # type: ignore[index]
+    assert logged(site.db, _id="one")[0]["trail"][-1] == {
         "engine": "notification",
         "what": "told",
         "rule": "r",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from conftest import Site
@@ -14,14 +13,13 @@ from servers import eventually
 
 from canopsis.core.normalise import normalise
 from canopsis.engines.alarm import AlarmEngine, AlarmOptions
-from canopsis.engines.perfdata import HOUR, Perfdata
 from canopsis.runtime import sharing
 from canopsis.runtime.beat import Beating, Beats, Publishing
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch, Context, Effects
 from canopsis.runtime.counters import Counters
 from canopsis.runtime.sharing import Instance, Lease
-from canopsis.store import alarms, leases, metrics, write
+from canopsis.store import alarms, leases, write
 
 NOW = time.time()
 
@@ -180,58 +178,6 @@ class TestReads:
         assert [alarm.component for alarm in due] == ["over"]
         effects = AlarmEngine(AlarmOptions(resolve_delay=60), 4).beat(NOW, StoreContext(site.db))
         assert [json.loads(message.body)["component"] for message in effects.publish] == ["over"]
-
-
-class TestCompaction:
-    def fill(self, site: Site, hour: float, count: int) -> None:
-        events: list[Any] = [
-            normalise(
-                check("web", 0, timestamp=hour + 60 * at, event_id=f"m{at}", perf_data=f"load={at} users={2 * at}"), NOW
-            )
-            for at in range(count)
-        ]
-        write.apply(site.db, Perfdata(4).process(Batch(events), StoreContext(site.db)).write)
-
-    def run(self, site: Site) -> int:
-        engine, turns = Perfdata(4), 0
-        while True:
-            turns += 1
-            effects = engine.beat(NOW, StoreContext(site.db))
-            write.apply(site.db, effects.write)
-            write.apply(site.db, effects.write)
-            if not effects.more:
-                return turns
-
-    def test_old_hours_become_one_document_a_series_and_read_the_same(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("canopsis.engines.perfdata.COMPACTED_AT_ONCE", 7)
-        hour = NOW // HOUR * HOUR - 3 * HOUR
-        self.fill(site, hour, 30)
-        before = metrics.window(site.db, "component:web", "load", hour, hour + HOUR)
-        assert self.run(site) == 5
-        assert site.db["metrics"].count_documents({}) == 0
-        assert site.db["metrics_hourly"].count_documents({}) == 2
-        after = metrics.window(site.db, "component:web", "load", hour, hour + HOUR)
-        assert before is not None
-        assert after is not None
-        assert after.points == before.points
-        assert len(after.points) == 30
-
-    def test_the_hour_that_runs_is_left_alone(self, site: Site) -> None:
-        self.fill(site, NOW - 300, 3)
-        self.run(site)
-        assert site.db["metrics"].count_documents({}) == 3
-
-    def test_what_comes_late_joins_its_hour(self, site: Site) -> None:
-        hour = NOW // HOUR * HOUR - 3 * HOUR
-        self.fill(site, hour, 3)
-        self.run(site)
-        self.fill(site, hour, 5)
-        self.run(site)
-        series = metrics.window(site.db, "component:web", "users", hour, hour + HOUR)
-        assert series is not None
-        assert [value for _, value in series.points] == [0.0, 2.0, 4.0, 6.0, 8.0]
 
 
 def test_of_two_instances_of_a_raw_process_one_works_and_the_other_takes_over(site: Site, feed: Feed) -> None:

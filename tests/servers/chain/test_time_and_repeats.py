@@ -11,6 +11,7 @@ import pytest
 from chain_processes import with_options
 from conftest import Site
 from feeding import Alerts, Event, Feed, check
+from logged import log, logged, made
 from servers import eventually
 from whole_alarm import steps_of
 
@@ -22,7 +23,7 @@ from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Batch
 from canopsis.runtime.health import Health
 from canopsis.runtime.safe import SafeStore
-from canopsis.store import alarm_steps, events, leases, write
+from canopsis.store import alarm_steps, leases, write
 from canopsis.store.client import Store
 
 NOW = time.time()
@@ -73,7 +74,7 @@ def test_b2_an_alarm_stored_in_the_future_hears_the_next_check(site: Site, feed:
     ahead = time.time() + 3 * 3600
     times = dict.fromkeys(("created", "updated", "last_event"), ahead)
     site.db["alarms"].update_one({"component": "ahead"}, {"$set": times | {"steps.0.t": ahead, "steps.1.t": ahead}})
-    site.db["events"].update_one({"component": "ahead"}, {"$set": {"timestamp": ahead}})
+    log(site.db, [made("ahead", ahead, component="ahead", state=2)], time.time())
     restart_worker(site)
     feed.events([check("ahead", 0)])
     eventually(lambda: [alarm["state"] for alarm in alarms_of(site, "ahead")] == [0])
@@ -101,8 +102,7 @@ def test_b3_b4_a_request_sent_again_moves_nothing_and_another_check_counts(
     steps = [(step["type"], step["value"]) for step in alarm["steps"] if step["type"].startswith("state")]
     assert steps == [("stateinc", 2), ("statedec", 0), ("stateinc", 1)]
     eventually(lambda: site.count(component="web") == 5)
-    own = site.db["events"].find_one({"component": "web", "state": 1})
-    assert own is not None
+    [own] = logged(site.db, component="web", state=1)
     assert own["_id"].startswith("b.")
     assert "event_id" in own["warnings"][0]
     assert alarm["steps"][-1]["e"] == own["_id"]
@@ -191,20 +191,8 @@ def test_b4_the_event_log_gives_other_events_ids_of_their_own(site: Site) -> Non
     for _ in range(2):
         effects = EventStore().process(Batch([normalise(raw, NOW) for raw in raws]), StoreContext(site.db))
         write.apply(site.db, effects.write)
-    found = {each["component"]: each for each in site.db["events"].find()}
+    found = {each["component"]: each for each in logged(site.db)}
     assert site.count() == 2
     assert found["web"]["_id"] == "id"
     assert found["db"]["_id"].startswith("id.")
     assert "event_id" in found["db"]["warnings"][0]
-
-
-def test_b1_the_newest_check_of_many_entities_is_one_question(site: Site) -> None:
-    raws = [check(f"c{at % 50}", 0, event_id=f"n{at}", timestamp=NOW - at) for at in range(500)]
-    raws += [check("c0", 0, event_type="perf", event_id="p", timestamp=NOW, perf_data="a=1")]
-    raws += [check("measured", 0, event_type="perf", event_id="q", timestamp=NOW, perf_data="a=1")]
-    effects = EventStore().process(Batch([normalise(raw, NOW) for raw in raws]), StoreContext(site.db))
-    write.apply(site.db, effects.write)
-    entities = [f"component:c{at}" for at in range(50)]
-    asked = [*entities, "component:measured", "component:unknown"]
-    assert events.newest_checks(site.db, asked, NOW) == {name: NOW - at for at, name in enumerate(entities)}
-    assert events.newest_checks(site.db, ["component:c3"], NOW - 10) == {"component:c3": NOW - 53}

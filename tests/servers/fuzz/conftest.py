@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from logged import logged
 from servers import MongoDB, RabbitMQ, eventually, start_engine
 
 # What those rooms know of messages and of the web server is not said again here.
@@ -43,9 +43,6 @@ next = eventstore
 [engine:eventstore]
 """
 
-_FROM_OUTSIDE: dict[str, Any] = {"$nor": [{"connector": "Engine"}, {"event_type": "resolve"}]}
-"""Condition of the events that no engine published."""
-
 
 @dataclass
 class Site:
@@ -77,16 +74,20 @@ class Site:
 
     def empty(self) -> None:
         """Forget the events and dead letters of an earlier test."""
-        for name in ("events", "dead_letters"):
+        for name in ("event_log", "dead_letters"):
             self.db[name].delete_many({})
 
     def stored(self) -> int:
         """Return how many events are stored, those that engines publish left out."""
-        return self.db["events"].count_documents(_FROM_OUTSIDE)
+        return len(self._from_outside())
+
+    def _from_outside(self) -> list[str]:
+        found = logged(self.db)
+        return [each["_id"] for each in found if each["connector"] != "Engine" and each["event_type"] != "resolve"]
 
     def others(self, known: set[str]) -> set[str]:
         """Return the ids of stored events that are neither in ``known`` nor made of such a one that came again."""
-        stored = {each["_id"] for each in self.db["events"].find(_FROM_OUTSIDE, {"_id": 1})}
+        stored = set(self._from_outside())
         begins = {each[:55] for each in known}
         return {each for each in stored - known if each.rpartition(".")[0] not in begins}
 
@@ -97,11 +98,7 @@ class Site:
 
     def have(self, ids: list[str]) -> set[str]:
         """Return those of ``ids`` under which an event is stored."""
-        found: set[str] = set()
-        for at in range(0, len(ids), 5000):
-            condition = {"_id": {"$in": ids[at : at + 5000]}}
-            found |= {each["_id"] for each in self.db["events"].find(condition, {"_id": 1})}
-        return found
+        return {each["_id"] for each in logged(self.db)} & set(ids)
 
 
 def largest(pids: list[int]) -> int:

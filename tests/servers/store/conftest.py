@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,3 +64,34 @@ def watched(store: Store, mongodb: MongoDB) -> Iterator[tuple[Store, Commands]]:
         client.admin.command("ping")
         commands.sent.clear()
         yield client[store.name], commands
+
+
+EXPLAINED = ("filter", "sort", "limit", "skip", "projection", "pipeline", "cursor")
+
+
+def explained(
+    watched: tuple[Store, Commands], read: Callable[[Store], object]
+) -> list[tuple[dict[str, Any], set[str]]]:
+    """Do a read; return each of its commands that reads, and the stages of the plan that the server has for it."""
+    store, commands = watched
+    commands.sent.clear()
+    read(store)
+    found = []
+    for command in [command for command in commands.sent if command["command"] in ("find", "aggregate")]:
+        asked = {command["command"]: command[command["command"]]} | {k: command[k] for k in EXPLAINED if k in command}
+        plan = store.command("explain", asked, verbosity="queryPlanner")
+        found.append((asked, set(stages(plan))))
+    return found
+
+
+def stages(plan: Any) -> Iterator[str]:
+    """Yield the names of all stages of a plan."""
+    if isinstance(plan, dict):
+        if isinstance(plan.get("stage"), str):
+            yield plan["stage"]
+        for key, value in plan.items():
+            if key != "rejectedPlans":
+                yield from stages(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from stages(value)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import datetime
 
 import pytest
+from logged import log, made
 from pymongo import MongoClient
 from servers import MongoDB, eventually
 
@@ -50,24 +52,23 @@ def test_one_open_alarm_is_an_invariant_of_the_database(db: Store) -> None:
 
 
 def test_times_to_live(db: Store) -> None:
-    migrations.ensure(db, Retention(events=100, metrics=200, metrics_hourly=300, dead_letters=400))
-    found = {name: expiry(db, name) for name in ("events", "metrics", "metrics_hourly", "dead_letters")}
-    assert found == {"events": 100, "metrics": 200, "metrics_hourly": 300, "dead_letters": 400}
+    migrations.ensure(db, Retention(events=100, metrics_hourly=300, dead_letters=400))
+    found = {name: expiry(db, name) for name in ("event_log", "metrics_hourly", "dead_letters")}
+    assert found == {"event_log": 100, "metrics_hourly": 300, "dead_letters": 400}
     assert db.sessions.index_information()["expiry"]["expireAfterSeconds"] == 0
 
 
 def test_a_time_to_live_can_be_changed(db: Store) -> None:
     migrations.ensure(db)
-    assert migrations.ensure(db, Retention(events=60)) == ["index events.time_to_live keeps 60 s"]
-    assert expiry(db, "events") == 60
+    assert migrations.ensure(db, Retention(events=60)) == ["index event_log.time_to_live keeps 60 s"]
+    assert expiry(db, "event_log") == 60
     assert migrations.ensure(db, Retention(events=60)) == []
 
 
 def test_documents_over_their_time_go(db: Store) -> None:
     migrations.ensure(db, Retention(events=0))
-    db.events.insert_one({"_id": "old"})
-    db.events.update_one({"_id": "old"}, {"$currentDate": {"received": True}})
-    eventually(lambda: db.events.count_documents({}) == 0)
+    log(db, [made("old", 1e9, component="c")], time.time())
+    eventually(lambda: db.event_log.count_documents({}) == 0)
 
 
 def test_an_index_with_another_key_is_made_anew(db: Store) -> None:

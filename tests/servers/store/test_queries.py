@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from conftest import EXPLAINED, explained, stages
 from msgspec.structs import replace
 
 from canopsis.errors import InputError
-from canopsis.store import alarms, dead_letters, entities, events, metrics, query
+from canopsis.store import alarms, dead_letters, entities, metrics, query
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.client import Store
 from canopsis.store.dead_letters import DeadLetterQuery
 from canopsis.store.entities import EntityQuery
-from canopsis.store.events import EventQuery
 from canopsis.store.operations import Document
 from canopsis.store.query import Page, Paging
 from canopsis.store.write import apply
@@ -201,54 +201,6 @@ def test_count_of_open_alarms(filled: Store) -> None:
     assert alarms.count_open(filled) == {0: 25, 2: 25}
 
 
-def event(number: int, **fields: Any) -> Document:
-    return {
-        "_id": f"e{number}",
-        "event_type": "check" if number % 2 else "perf",
-        "connector": "nagios",
-        "component": f"host{number % 5}",
-        "resource": "cpu",
-        "entity_id": f"resource:host{number % 5}/cpu",
-        "timestamp": START.timestamp() + number,
-        "received": START + timedelta(seconds=number + 1),
-        "output": f"value {number}",
-        "state": number % 4,
-    } | fields  # fmt: skip
-
-
-@pytest.fixture
-def history(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    store.events.drop_index("time_to_live")
-    store.events.create_index("received", name="time_to_live")
-    store.events.insert_many([event(number) for number in range(100)])
-    assert monkeypatch is not None
-    return store
-
-
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ({}, ["e99", "e98", "e97"]),
-        ({"event_type": ["perf"]}, ["e98", "e96", "e94"]),
-        ({"entity_id": "resource:host2/cpu"}, ["e97", "e92", "e87"]),
-        ({"component": "host1", "state": [0]}, ["e96", "e76", "e56"]),
-        ({"connector": "nagios", "resource": "mem"}, []),
-        ({"search": "VALUE 49"}, ["e49"]),
-        ({"since": START.timestamp() + 10, "until": START.timestamp() + 12}, ["e11", "e10"]),
-        ({"entity_id": "resource:host0/cpu", "until": START.timestamp() + 6}, ["e5", "e0"]),
-    ],
-)
-def test_event_filters(history: Store, filters: dict[str, Any], expected: list[str]) -> None:
-    assert ids(events.listing(history, EventQuery(**filters, paging=Paging(limit=3)))) == expected
-
-
-def test_event_by_id(history: Store) -> None:
-    found = events.get(history, "e7")
-    assert found is not None
-    assert found["output"] == "value 7"
-    assert events.get(history, "none") is None
-
-
 PART = {"component": "h1", "parents": ["component:h1"]}
 
 
@@ -327,143 +279,19 @@ HOST = "component:h"
 
 
 @pytest.fixture
-def measured(store: Store) -> Store:
-    """Two hours of a point each 10 s of one entity, with another beside it on each side."""
-    operations = []
-    for entity in ("component:g", HOST, "component:i"):
-        operations += [
-            metrics.raw(entity, f"k{n}", NOW - 7200 + 10 * n, {"load": float(n), "a.b $c": 1.0}, {"load": "s"})
-            for n in range(720)
-        ]
-    names = [
-        metrics.name(entity, name, unit)
-        for entity in (HOST, "component:i")
-        for name, unit in (("load", "s"), ("a.b $c", None))
-    ]
-    apply(store, {"metrics": operations, "metric_names": names})
+def named(store: Store) -> Store:
+    known = [(HOST, "load", "s"), (HOST, "a.b $c", None), ("component:i", "load", "s"), ("component:i", "a.b $c", None)]
+    apply(store, {"metric_names": [metrics.name(*each) for each in known]})
     return store
 
 
-def whole(store: Store) -> list[tuple[float, float]]:
-    series = metrics.window(store, HOST, "load", NOW - 8000, NOW + 10)
-    assert series is not None
-    return series.points
-
-
-def test_a_window_of_raw_points(measured: Store) -> None:
-    series = metrics.window(measured, HOST, "load", NOW - 7200, NOW - 7170)
-    assert series == metrics.Series(HOST, "load", "s", [(NOW - 7200, 0.0), (NOW - 7190, 1.0), (NOW - 7180, 2.0)])
-
-
-def test_a_name_with_dots(measured: Store) -> None:
-    series = metrics.window(measured, HOST, "a.b $c", NOW - 7200, NOW, interval=7200.0, aggregate="count")
-    assert series is not None
-    assert sum(value for _, value in series.points) == 720
-
-
-def test_buckets(measured: Store) -> None:
-    series = metrics.window(measured, HOST, "load", NOW - 7200, NOW, interval=3600.0, aggregate="max")
-    assert series is not None
-    assert series.points == [(NOW - 7200, 359.0), (NOW - 3600, 719.0)]
-
-
-def test_unknown_metric(measured: Store) -> None:
-    assert metrics.window(measured, HOST, "none", 0, NOW) is None
-    assert metrics.window(measured, "component:none", "load", 0, NOW) is None
-
-
-def test_too_many_points_ask_for_an_interval(measured: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MAX_POINTS", 100)
-    with pytest.raises(InputError, match="interval"):
-        metrics.window(measured, HOST, "load", NOW - 7200, NOW)
-
-
-def test_names(measured: Store) -> None:
-    page = metrics.names(measured, metrics.MetricQuery())
+def test_names(named: Store) -> None:
+    page = metrics.names(named, metrics.MetricQuery())
     assert page.total == 4
-    page = metrics.names(measured, metrics.MetricQuery(entity_id=HOST))
+    page = metrics.names(named, metrics.MetricQuery(entity_id=HOST))
     assert page.data == [{"_id": {"e": HOST, "m": "a.b $c"}, "u": None}, {"_id": {"e": HOST, "m": "load"}, "u": "s"}]
-    page = metrics.names(measured, metrics.MetricQuery(search="i LOAD"))
+    page = metrics.names(named, metrics.MetricQuery(search="i LOAD"))
     assert [found["_id"]["e"] for found in page.data] == ["component:i"]
-
-
-def compact(store: Store, before: float, size: int) -> Iterator[int]:
-    """Compact in batches as the engine does; yields their sizes."""
-    after = None
-    while batch := metrics.compactable(store, before, size, after):
-        apply(store, metrics.compaction(batch))
-        after = batch[-1]["_id"]
-        yield len(batch)
-
-
-def test_compaction_changes_no_answer(measured: Store) -> None:
-    before = whole(measured)
-    assert len(before) == 720
-    assert list(compact(measured, NOW - 3600, 250)) == [250, 250, 250, 250, 80]
-    assert measured.metrics.count_documents({}) == 3 * 360
-    assert measured.metrics_hourly.count_documents({}) == 3 * 2
-    assert whole(measured) == before
-    assert list(compact(measured, NOW, 10_000)) == [3 * 360]
-    assert whole(measured) == before
-    assert measured.metrics.count_documents({}) == 0
-
-
-def test_compaction_that_was_cut_off_is_done_again(measured: Store) -> None:
-    before = whole(measured)
-    batch = metrics.compactable(measured, NOW, 500)
-    writes = metrics.compaction(batch)
-    apply(measured, {"metrics_hourly": writes["metrics_hourly"]})
-    assert whole(measured) == before, "a point that stands in both counts once"
-    apply(measured, writes)
-    apply(measured, writes)
-    assert whole(measured) == before
-
-
-def test_late_points_join_their_hour(measured: Store) -> None:
-    list(compact(measured, NOW, 1000))
-    apply(measured, {"metrics": [metrics.raw(HOST, "late", NOW - 7195, {"load": -1.0})]})
-    assert (NOW - 7195, -1.0) in whole(measured)
-    list(compact(measured, NOW, 1000))
-    assert (NOW - 7195, -1.0) in whole(measured)
-    assert len(whole(measured)) == 721
-
-
-def test_d2_compaction_takes_fewer_documents_of_many_values(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MOST_VALUES", 1000)
-    apply(
-        store,
-        {"metrics": [metrics.raw(HOST, f"k{n}", NOW - n, dict.fromkeys(map(str, range(300)), 1.0)) for n in range(9)]},
-    )
-    sizes = list(compact(store, NOW + 10, 5000))
-    assert sizes == [4, 4, 1]
-    assert store.metrics.count_documents({}) == 0
-
-
-def large(number: int, output: str) -> Document:
-    received = datetime.now(UTC)
-    return event(number, entity_id="component:h", timestamp=float(number), received=received, output=output)
-
-
-def test_d2_a_page_of_large_documents_ends_early(store: Store) -> None:
-    store.events.insert_many(large(n, output="x" * 1_000_000) for n in range(10))
-    weighed: list[int] = []
-    found: list[float] = []
-    start: int | None = 0
-    while start is not None:
-        asked = Paging(start, 50, "timestamp", weighed.append)
-        page = events.listing(store, EventQuery(entity_id="component:h", paging=asked))
-        assert page.total == 10
-        found += [document["timestamp"] for document in page.data]
-        start = page.next
-    assert found == [float(n) for n in range(10)]
-    assert len(weighed) == 3
-    assert all(3_900_000 < size < query.PAGE_BYTES for size in weighed[:-1])
-
-
-def test_d2_a_page_has_one_document_at_least(store: Store) -> None:
-    store.events.insert_many(large(n, output="x" * 5_000_000) for n in range(2))
-    page = events.listing(store, EventQuery(entity_id="component:h"))
-    assert (len(page.data), page.next, page.total) == (1, 1, 2)
 
 
 def test_d2_fields_that_no_list_shows_are_not_weighed(store: Store) -> None:
@@ -496,9 +324,7 @@ def test_d2_points_that_become_few_are_not_kept(store: Store) -> None:
         {"_id": {"e": HOST, "m": "load", "h": end - n * metrics.HOUR_MS}, "p": points, "at": datetime.now(UTC)}
         for n in range(hours)
     )
-    values = {"load": 1.0} | {f"m{n}": 1.0 for n in range(1000)}
-    raw = [metrics.raw(HOST, f"k{n}", NOW - n, values) for n in range(2000)]
-    apply(store, {"metrics": raw, "metric_names": [metrics.name(HOST, "load")]})
+    apply(store, {"metric_names": [metrics.name(HOST, "load")]})
     tracemalloc.start()
     try:
         since = NOW - hours * 3600
@@ -509,7 +335,6 @@ def test_d2_points_that_become_few_are_not_kept(store: Store) -> None:
     finally:
         tracemalloc.stop()
     assert series is not None
-    # Each raw point stands where an hourly one does: it counts once.
     assert sum(value for _, value in series.points) == hours * 7200
     assert peak < 16 << 20
 
@@ -527,9 +352,6 @@ INDEXED: dict[str, Call] = {
     "due alarms": lambda db: alarms.due(db, 1.0),
     "perhaps mistimed alarms": alarms.perhaps_mistimed,
     "count of open alarms": alarms.count_open,
-    "events": lambda db: events.listing(db, EventQuery()),
-    "events since": lambda db: events.listing(db, EventQuery(since=1.7e9, state=[2])),
-    "events of an entity": lambda db: events.listing(db, EventQuery(entity_id="component:h", since=1.0, until=2.0)),
     "entities": lambda db: entities.listing(db, EntityQuery()),
     "entities of a type": lambda db: entities.listing(db, EntityQuery(type="resource", paging=Paging(sort="name"))),
     "entities of a component": lambda db: entities.listing(db, EntityQuery(component="h")),
@@ -539,8 +361,6 @@ INDEXED: dict[str, Call] = {
     "dead letters of an engine": lambda db: dead_letters.listing(db, DeadLetterQuery(engine="alarm")),
     "names": lambda db: metrics.names(db, metrics.MetricQuery()),
     "names of an entity": lambda db: metrics.names(db, metrics.MetricQuery(entity_id=HOST)),
-    "a window": lambda db: metrics.window(db, HOST, "load", NOW - 100, NOW),
-    "compactable": lambda db: metrics.compactable(db, NOW, 10, {"e": "a"}),
 }
 """Every read that the API or the engines do often, by what it is for."""
 
@@ -548,47 +368,24 @@ SORTS_FEW = {"entities of a component", "children", "alarms of a component"}
 """Those that may sort in memory: what they sort is small."""
 
 
-def stages(plan: Any) -> Iterator[str]:
-    """Yield the names of all stages of a plan."""
-    if isinstance(plan, dict):
-        if isinstance(plan.get("stage"), str):
-            yield plan["stage"]
-        for key, value in plan.items():
-            if key != "rejectedPlans":
-                yield from stages(value)
-    elif isinstance(plan, list):
-        for value in plan:
-            yield from stages(value)
-
-
-EXPLAINED = ("filter", "sort", "limit", "skip", "projection", "pipeline", "cursor")
-
-
 @pytest.mark.parametrize("what", sorted(INDEXED))
 def test_no_read_goes_over_a_whole_collection(watched: tuple[Store, Any], what: str) -> None:
-    store, commands = watched
-    fill_some(store)
-    commands.sent.clear()
-    INDEXED[what](store)
-    reads = [command for command in commands.sent if command["command"] in ("find", "aggregate")]
-    assert reads, f"{what} read nothing: {commands.names()}"
-    for command in reads:
-        asked = {command["command"]: command[command["command"]]} | {k: command[k] for k in EXPLAINED if k in command}
-        plan = store.command("explain", asked, verbosity="queryPlanner")
-        found = set(stages(plan))
-        assert "COLLSCAN" not in found, f"{what}: {asked}"
-        assert found & {"IXSCAN", "IDHACK", "EOF", "COUNT_SCAN"}, f"{what}: {found}"
+    fill_some(watched[0])
+    found = explained(watched, INDEXED[what])
+    assert found, f"{what} read nothing: {watched[1].names()}"
+    for asked, plan in found:
+        assert "COLLSCAN" not in plan, f"{what}: {asked}"
+        assert plan & {"IXSCAN", "IDHACK", "EOF", "COUNT_SCAN"}, f"{what}: {plan}"
         if what not in SORTS_FEW:
-            assert "SORT" not in found, f"{what} sorts in memory: {asked}"
+            assert "SORT" not in plan, f"{what} sorts in memory: {asked}"
 
 
 def fill_some(store: Store) -> None:
     """Put enough into each collection for the planner to choose as it would on a site."""
     store.alarms.insert_many([alarm(number) for number in range(60)])
-    store.events.insert_many([event(number, received=datetime.now(UTC)) for number in range(60)])
     store.dead_letters.insert_many([letter(number) for number in range(20)])
     names = [metrics.name(f"component:{letter}", "load") for letter in "fghij"] + [metrics.name(HOST, "load")]
-    apply(store, {"metric_names": names[:5], "metrics": [metrics.raw(HOST, "k", NOW - 50, {"load": 1.0})]})
+    apply(store, {"metric_names": names[:5]})
     store.entities.insert_many(
         [{"_id": f"e{n}", "type": "resource", "name": f"n{n}", "component": "h"} for n in range(20)]
     )
@@ -601,7 +398,6 @@ def fill_some(store: Store) -> None:
         ("open alarms of entities", ["find"]),
         ("known entities", ["find"]),
         ("alarms of an entity", ["find", "aggregate"]),
-        ("a window", ["find", "find", "find"]),
     ],
 )
 def test_budget_of_commands(watched: tuple[Store, Any], what: str, budget: list[str]) -> None:

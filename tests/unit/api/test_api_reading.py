@@ -39,11 +39,11 @@ def asked(api: Api, path: str) -> Any:
         ("state=0", {"state": [0]}),
         ("search=full", {"search": "full"}),
         ("from=5&to=6", {"since": 5.0, "until": 6.0}),
-        ("sort=-timestamp&limit=2&start=3", {"paging": Paging(3, 2, "-timestamp")}),
+        ("sort=-timestamp&limit=2&after=3.0/a", {"paging": Paging(0, 2, "-timestamp", after="3.0/a")}),
     ],
 )
 def test_filters_of_events(api: Api, query: str, facts: dict[str, Any]) -> None:
-    assert asked(api, f"/api/v1/events?{query}") == EventQuery(**{"paging": Paging(0, 50, "-received")} | facts)
+    assert asked(api, f"/api/v1/events?{query}") == EventQuery(**{"paging": Paging(0, 50)} | facts)
 
 
 @pytest.mark.parametrize(

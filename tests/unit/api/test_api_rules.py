@@ -9,7 +9,7 @@ import pytest
 from api_fakes import NOW, Api, event
 
 from canopsis.api.resources import event_filters, tables
-from canopsis.store import events, rules
+from canopsis.store import event_log, rules
 from canopsis.store.operations import Document
 from canopsis.store.rules import Rules
 
@@ -38,7 +38,7 @@ def stored(api: Api) -> dict[str, list[Document]]:
         event_filters.RULES.thing.get: lambda _name: None,
         tables.ROWS.put: lambda sent, _author, _rev: rules.document_of(sent) | FACTS,
         rules.changed: lambda _kinds, _known: Rules({}, found),
-        events.get: lambda name: (
+        event_log.get: lambda name: (
             {"_id": name, "received": TIME, "entity_id": "x", **event(component="stored")} if name == "e9" else None
         ),
     }

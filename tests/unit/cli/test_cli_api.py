@@ -351,7 +351,7 @@ class TestDeadLetters:
             if asked.method == "POST":
                 return Answer(202, "Accepted", b'{"data": []}')
             assert (asked.query["replayed"], asked.query["discarded"]) == ("false", "false")
-            start, limit = asked.query["start"], asked.query["limit"]
+            start, limit = asked.query.get("start", 0), asked.query["limit"]
             assert isinstance(start, int)
             assert isinstance(limit, int)
             return Answer(200, "OK", json.dumps({"data": letters[start : start + limit]}).encode())

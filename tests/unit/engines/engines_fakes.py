@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canopsis.core.alarm import Alarm, Step
-from canopsis.core.event import Event, to_document
+from canopsis.core.event import Event
 from canopsis.core.event_types.check import Check
-from canopsis.core.identity import Content, stored_content
+from canopsis.core.identity import Content, content_of
 from canopsis.core.normalise import normalise
 from canopsis.core.steps import Segment
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Message
-from canopsis.store import alarm_steps, alarms, entities, events, metrics, notifications, rules
+from canopsis.store import alarm_steps, alarms, entities, event_log, former_log, notifications, rules
+from canopsis.store.event_log import Progress
 from canopsis.store.operations import Document
 
 NOW = 1_700_000_000.0
@@ -26,11 +27,15 @@ ANSWERS: dict[Callable[..., Any], str] = {
     alarms.due: "due_alarms",
     alarms.perhaps_mistimed: "mistimed_alarms",
     alarm_steps.made_by: "older_steps",
-    events.contents: "stored_events",
-    events.newest_checks: "newest_checks",
+    event_log.contents: "stored_events",
+    event_log.newest_checks: "newest_checks",
+    event_log.progress: "log_progress",
+    event_log.values_behind: "log_behind",
+    event_log.whole_behind: "log_behind",
+    former_log.raw_metrics: "former_metrics",
+    former_log.newest_events: "former_events",
     entities.known: "known_entities",
     rules.changed: "changed_rules",
-    metrics.compactable: "compactable_metrics",
     notifications.told: "told_alarms",
 }
 """What answers for each function of the store that engines ask."""
@@ -50,7 +55,9 @@ class FakeContext:
     telling: list[Document] = field(default_factory=list)
     told: set[tuple[str, str]] = field(default_factory=set)
     version: int = 1
-    metrics: list[Document] = field(default_factory=list)
+    log_segments: list[Document] = field(default_factory=list)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    former: dict[str, list[Document]] = field(default_factory=dict)
     log: list[Event] = field(default_factory=list)
     segments: dict[str, Segment] = field(default_factory=dict)
     reads: list[tuple[Any, ...]] = field(default_factory=list)
@@ -87,11 +94,26 @@ class FakeContext:
             found, newest = own + found, segment.older if own else ""
         return found
 
-    def stored_events(self, event_ids: Collection[str]) -> dict[str, Content]:
-        self._read("stored_events", *sorted(event_ids))
-        return {each.event_id: stored_content(to_document(each)) for each in self.log if each.event_id in event_ids}
+    def stored_events(self, named: Collection[tuple[str, float]]) -> dict[str, Content]:
+        ids = {event_id for event_id, _ in named}
+        self._read("stored_events", *sorted(ids))
+        return {each.event_id: content_of(each) for each in self.log if each.event_id in ids}
 
-    def newest_checks(self, entity_ids: Collection[str], _now: float) -> dict[str, float]:
+    def log_progress(self, work: str) -> Progress:
+        self._read("progress", work)
+        return self.progress.get(work, Progress())
+
+    def log_behind(self, done: int, before: int, most: int) -> list[Document]:
+        self._read("behind", done, before)
+        return [each for each in self.log_segments if done < each["_id"] < before][:most]
+
+    def former_metrics(self, most: int) -> list[Document]:
+        return self.former.get("metrics", [])[:most]
+
+    def former_events(self, most: int) -> list[Document]:
+        return self.former.get("events", [])[:most]
+
+    def newest_checks(self, entity_ids: Mapping[str, float], _now: float) -> dict[str, float]:
         self._read("newest_checks", *sorted(entity_ids))
         checks = [each for each in self.log if isinstance(each, Check) and each.timestamp <= self.now]
         checks = sorted((each for each in checks if each.entity_id in entity_ids), key=lambda each: each.timestamp)
@@ -119,10 +141,6 @@ class FakeContext:
     def told_alarms(self, alarm_ids: Collection[str]) -> set[tuple[str, str]]:
         self._read("told_alarms", *sorted(alarm_ids))
         return {pair for pair in self.told if pair[0] in alarm_ids}
-
-    def compactable_metrics(self, before: float, limit: int, after: Document | None = None) -> list[Document]:
-        self._read("compactable_metrics", before, limit, after)
-        return self.metrics[:limit]
 
     def _read(self, *what: Any) -> None:
         self.reads.append(what)

@@ -23,7 +23,7 @@ from canopsis.engines import alarm as alarm_module
 from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Effects, Outgoing
-from canopsis.store.operations import Guarded, Insert, Operation
+from canopsis.store.operations import Guarded, Insert, Merge, Operation
 
 PARTITIONS = 8
 
@@ -61,7 +61,7 @@ class Database:
         self.documents: dict[str, dict[str, Any]] = {}
 
     def apply(self, effects: Effects) -> None:
-        ids = [op.document["_id"] if isinstance(op, Insert) else op.id for op in writes(effects)]
+        ids = [op.document["_id"] if isinstance(op, Insert | Merge) else op.id for op in writes(effects)]
         assert len(set(ids)) == len(ids), "one write an alarm a batch"
         for operation in sorted(writes(effects), key=lambda op: isinstance(op, Insert)):
             if isinstance(operation, Insert):

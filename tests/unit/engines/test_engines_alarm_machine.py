@@ -8,7 +8,7 @@ reads every event once, in the order in which it was sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -31,11 +31,13 @@ from canopsis.core import steps as core_steps
 from canopsis.core.alarm import Alarm, Step
 from canopsis.core.change import alarm_id
 from canopsis.core.event import Event
-from canopsis.core.identity import Content, derived_id, stored_content
+from canopsis.core.event_types.check import Check
+from canopsis.core.identity import Content, content_of, derived_id, stored_content
 from canopsis.core.normalise import normalise
 from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.engines.eventstore import EventStore
 from canopsis.runtime.contract import Batch, Effects
+from canopsis.store import segments
 from canopsis.store.operations import Guarded, Insert, Operation
 
 HOURS = 3 * 3600.0
@@ -51,10 +53,16 @@ class Database:
         self.now = NOW
         self.alarms: dict[str, dict[str, Any]] = {}
         self.segments: dict[str, dict[str, Any]] = {}
-        self.events: dict[str, dict[str, Any]] = {}
+        self.events: dict[str, Event] = {}
 
     def write(self, collection: str, operation: Operation) -> None:
         """Take one write as MongoDB does, with its guards."""
+        if collection == "event_log":
+            assert isinstance(operation, Insert)
+            self.events |= {
+                each.event_id: each for group in segments.groups(operation.document) for each in group.events
+            }
+            return
         there: dict[str, dict[str, Any]] = getattr(self, "segments" if collection == "alarm_steps" else collection)
         if isinstance(operation, Guarded):
             self._update(there[operation.id], operation)
@@ -65,9 +73,6 @@ class Database:
             others = [each for each in there.values() if each["entity_id"] == document["entity_id"]]
             assert not any(each["open"] for each in others), "one open alarm an entity"
         plain = json.loads(json.dumps(document, default=str))
-        content = stored_content(plain)
-        if collection == "events" and stored_content(there.get(plain["_id"], plain)) != content:
-            plain["_id"] = derived_id(plain["_id"], content)
         there.setdefault(plain["_id"], plain)
 
     def steps(self, alarm: dict[str, Any]) -> list[dict[str, Any]]:
@@ -110,13 +115,13 @@ class Database:
             found, newest = own + found, self.segments[newest]["older"] if own else ""
         return msgspec.convert(found, list[Step])
 
-    def stored_events(self, event_ids: Collection[str]) -> dict[str, Content]:
-        return {each: stored_content(self.events[each]) for each in event_ids if each in self.events}
+    def stored_events(self, named: Collection[tuple[str, float]]) -> dict[str, Content]:
+        return {each: content_of(self.events[each]) for each, _ in named if each in self.events}
 
-    def newest_checks(self, entity_ids: Collection[str], _now: float) -> dict[str, float]:
-        checks = [each for each in self.events.values() if each["event_type"] == "check"]
-        found = sorted((each["timestamp"], each["entity_id"]) for each in checks if each["timestamp"] <= self.now)
-        return {entity: timestamp for timestamp, entity in found if entity in entity_ids}
+    def newest_checks(self, since: Mapping[str, float], _now: float) -> dict[str, float]:
+        checks = [each for each in self.events.values() if isinstance(each, Check) and each.entity_id in since]
+        found = sorted((each.timestamp, each.entity_id) for each in checks if each.timestamp <= self.now)
+        return {entity: timestamp for timestamp, entity in found}
 
 
 @dataclass
@@ -347,7 +352,7 @@ class Worker(RuleBasedStateMachine):
 
     def _writes(self, effects: Effects) -> Iterator[tuple[str, Operation]]:
         """Yield single writes in the order of the runner: alarms wait for their steps, all else for alarms."""
-        order = sorted(effects.write, key=["alarm_steps", "alarms", "events"].index)
+        order = sorted(effects.write, key=["alarm_steps", "alarms", "event_log"].index)
         for collection in order:
             for operation in sorted(effects.write[collection], key=lambda each: isinstance(each, Insert)):
                 yield collection, operation

@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import bson
 import pytest
 from engines_fakes import NOW, FakeContext, event
 
 from canopsis.core.entity import partition_of
 from canopsis.core.envelope import Decision, Envelope
+from canopsis.core.event import Event, to_document
+from canopsis.core.identity import REUSED
 from canopsis.engines import perfdata
 from canopsis.engines.eventstore import EventStore
 from canopsis.engines.perfdata import HOUR, Perfdata
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Effects
-from canopsis.store.operations import Delete, Insert, Upsert
+from canopsis.store import segments
+from canopsis.store.event_log import Progress
+from canopsis.store.operations import Delete, Insert, Merge, Upsert
+from canopsis.store.segments import Group
 
 PARTITIONS = 8
 
@@ -30,25 +34,6 @@ def documents(effects: Effects, collection: str) -> list[dict[str, Any]]:
 def measured(component: str = "web", **fields: Any) -> Any:
     items = [{"metric": "time", "value": 3.5, "unit": "s"}, {"metric": "users", "value": 7}]
     return event(component, perf_data_array=items, **fields)
-
-
-def test_values_are_one_document_an_event() -> None:
-    events = [measured(event_id="e9")]
-    effects = Perfdata(PARTITIONS).process(Batch(events), FakeContext())
-    assert documents(effects, "metrics") == [
-        {
-            "_id": {"e": "component:web", "t": int(NOW * 1000), "k": "e9"},
-            "v": {"time": 3.5, "users": 7.0},
-            "at": datetime.fromtimestamp(NOW, UTC),
-            "u": {"time": "s"},
-        }
-    ]
-    assert effects.forward == events
-
-
-def test_the_same_event_gives_the_same_document() -> None:
-    first, second = (Perfdata(PARTITIONS).process(Batch([measured()]), FakeContext()) for _ in range(2))
-    assert documents(first, "metrics") == documents(second, "metrics")
 
 
 def test_events_without_values_add_nothing() -> None:
@@ -89,74 +74,159 @@ def test_memory_of_series_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(documents(effects, "metric_names")) == 2
 
 
-def raw(entity: str, at: float, key: str, **values: float) -> dict[str, Any]:
-    return {"_id": {"e": entity, "t": int(at * 1000), "k": key}, "v": values}
+HOUR_ID = segments.position(NOW // HOUR * HOUR)
 
 
-def test_beat_compacts_hours_that_are_over() -> None:
-    hour = NOW // HOUR * HOUR
-    ctx = FakeContext(
-        metrics=[raw("component:web", hour - 30, "k1", time=1.0), raw("component:web", hour - 20, "k2", time=2.0)]
-    )
-    effects = Perfdata(PARTITIONS).beat(NOW, ctx)
-    (read,) = ctx.reads
-    assert read[1] <= NOW - perfdata.QUIET_SECONDS
-    assert read[1] % HOUR == 0
-    (hourly,) = effects.write["metrics_hourly"]
-    assert isinstance(hourly, Upsert)
-    assert hourly.id == {"e": "component:web", "m": "time", "h": int((hour - HOUR) * 1000)}
-    assert hourly.change["$set"]["p.3570000"] == 1.0
-    assert effects.write["metrics"] == [Delete(document["_id"]) for document in ctx.metrics]
-    assert effects.more is False
+def logged(*events: Event, received: float = NOW) -> list[dict[str, Any]]:
+    """Return the segments of events, as they are stored."""
+    return segments.pack(events, {}, received)
 
 
-def test_beat_goes_on_after_the_last_document_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perfdata, "COMPACTED_AT_ONCE", 2)
-    engine = Perfdata(PARTITIONS)
-    ctx = FakeContext(
-        metrics=[raw("a", NOW - 9000, "1", m=1), raw("a", NOW - 8000, "2", m=2), raw("b", NOW - 9000, "3", m=3)]
-    )
-    first = engine.beat(NOW, ctx)
-    assert first.more is True
-    last = ctx.metrics[1]["_id"]
-    ctx.metrics = ctx.metrics[2:]
-    assert engine.beat(NOW, ctx).more is False
-    assert [read[3] for read in ctx.reads] == [None, last]
-    ctx.metrics = []
-    assert engine.beat(NOW, ctx) == Effects()
-    assert ctx.reads[-1][3] is None
+def values_in(effects: Effects) -> dict[tuple[str, str], dict[str, float]]:
+    """Return what is written into hourly documents: metric and hour to points."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for operation in effects.write.get("metrics_hourly", []):
+        assert isinstance(operation, Upsert)
+        points = {name: value for name, value in operation.change["$set"].items() if name != "at"}
+        found.setdefault((operation.id["e"], operation.id["m"]), {}).update(points)
+    return found
 
 
-def test_beat_without_a_database_raises_and_starts_over() -> None:
-    engine, ctx = Perfdata(PARTITIONS), FakeContext(away=True)
-    with pytest.raises(StoreError):
-        engine.beat(NOW, ctx)
-    ctx.away = False
-    assert engine.beat(NOW, ctx) == Effects()
+def progress_in(effects: Effects) -> dict[str, Any]:
+    (note,) = effects.write["event_log_progress"]
+    assert isinstance(note, Upsert)
+    return {note.id: Progress(**note.change["$set"])}
 
 
-def test_every_event_is_stored_under_its_id() -> None:
-    events = [event(event_id="a", output="fine"), event(event_type="log", event_id="b", level="info", colour="red")]
-    effects = EventStore().process(Batch(events), FakeContext())
-    first, second = documents(effects, "events")
-    assert (first["_id"], first["event_type"], first["state"], first["output"]) == ("a", "check", 0, "fine")
-    assert second["extra"] == {"colour": "red"}
-    assert first["received"] == datetime.fromtimestamp(NOW, UTC)
-    assert all(bson.encode(document) for document in (first, second))
-    assert effects.forward == events
+class TestCompaction:
+    def test_hours_that_are_over_become_hourly_documents(self) -> None:
+        hour = NOW // HOUR * HOUR
+        events = [measured(timestamp=hour - 30, event_id="1"), measured(timestamp=hour - 20, event_id="2")]
+        over, open_hour = logged(*events, received=hour - 10), logged(measured(event_id="3"), received=hour + 1)
+        ctx = FakeContext(now=hour + 700, log_segments=over + open_hour)
+        effects = Perfdata(PARTITIONS).beat(ctx.now, ctx)
+        assert values_in(effects)["component:web", "time"] == {"p.3570000": 3.5, "p.3580000": 3.5}
+        assert progress_in(effects) == {"hourly": Progress(over[0]["_id"])}
+        ctx.progress = progress_in(effects)
+        assert Perfdata(PARTITIONS).beat(ctx.now, ctx) == Effects()
+
+    def test_an_hour_that_is_just_over_is_left_alone(self) -> None:
+        hour = NOW // HOUR * HOUR
+        ctx = FakeContext(now=hour + 500, log_segments=logged(measured(), received=hour - 10))
+        assert Perfdata(PARTITIONS).beat(ctx.now, ctx) == Effects()
+
+    def test_a_part_that_was_not_written_is_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(perfdata, "VALUES_AT_ONCE", 2)
+        old = [measured(f"c{at}", timestamp=NOW - 7200, event_id=f"{at}") for at in range(3)]
+        ctx = FakeContext(log_segments=logged(*old, received=NOW - 7200))
+        engine = Perfdata(PARTITIONS)
+        written: dict[Any, Any] = {}
+        first = engine.beat(NOW, ctx)
+        engine.beat(NOW, ctx)  # what the first one returned was never written
+        third = engine.beat(NOW, ctx)
+        assert values_in(third) == values_in(first), "the log is read again from where it is known to be done"
+        while third.more and third.write:
+            written |= values_in(third)
+            ctx.progress |= progress_in(third)
+            third = engine.beat(NOW, ctx)
+        assert {entity for entity, _ in written} == {"component:c0", "component:c1", "component:c2"}
+        assert ctx.progress["hourly"] == Progress(ctx.log_segments[0]["_id"])
+
+    def test_what_is_read_at_once_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(perfdata, "BYTES_AT_ONCE", 1)
+        old = [logged(measured(event_id=f"{at}"), received=NOW - 8000 + at)[0] for at in range(3)]
+        ctx, engine = FakeContext(log_segments=old), Perfdata(PARTITIONS)
+        for segment in old:
+            ctx.progress |= progress_in(engine.beat(NOW, ctx))
+            assert ctx.progress["hourly"].segment == segment["_id"]
+
+    def test_without_a_database_it_raises(self) -> None:
+        with pytest.raises(StoreError):
+            Perfdata(PARTITIONS).beat(NOW, FakeContext(away=True))
 
 
-def test_no_events_no_write() -> None:
-    engine = EventStore()
-    assert engine.process(Batch(), FakeContext()) == Effects()
-    engine.forget(None)
-    assert engine.beat(NOW, FakeContext()) == Effects()
+def stored(effects: Effects) -> list[Group]:
+    return [group for document in documents(effects, "event_log") for group in segments.groups(document)]
 
 
-def test_what_was_decided_about_an_event_is_stored_with_it() -> None:
-    told, quiet = event(event_id="told"), event("db", event_id="quiet")
-    envelope = Envelope()
-    envelope.note(told, Decision("event_filter", "enriched", "by-site"))
-    stored = documents(EventStore().process(Batch([told, quiet], envelope=envelope), FakeContext()), "events")
-    trails = [document.get("trail") for document in stored]
-    assert trails == [[{"engine": "event_filter", "what": "enriched", "rule": "by-site"}], None]
+class TestEventStore:
+    def test_every_event_is_stored(self) -> None:
+        events = [event(event_id="a", output="fine"), event(event_type="log", event_id="b", level="info", colour="red")]
+        effects = EventStore().process(Batch(events), FakeContext())
+        assert [(group.received, group.events) for group in stored(effects)] == [(NOW, events)]
+        assert effects.forward == events
+
+    def test_no_events_no_write(self) -> None:
+        assert EventStore().process(Batch(), FakeContext()) == Effects()
+
+    def test_what_is_stored_already_is_not_stored_again(self) -> None:
+        before, new = event(event_id="a"), event("db", event_id="b")
+        effects = EventStore().process(Batch([before, new, new]), FakeContext(log=[before]))
+        assert [each.event_id for group in stored(effects) for each in group.events] == ["b"]
+        assert len(effects.forward) == 3
+        assert EventStore().process(Batch([before]), FakeContext(log=[before])).write == {}
+
+    def test_another_event_of_a_known_id_is_stored_under_its_own_once(self) -> None:
+        before, other = event(event_id="a", state=0), event(event_id="a", state=2)
+        ctx = FakeContext(log=[before])
+        (kept,) = stored(EventStore().process(Batch([other, other]), ctx))[0].events
+        assert kept.event_id.startswith("a.")
+        assert REUSED in kept.warnings
+        ctx.log.append(kept)
+        assert EventStore().process(Batch([other]), ctx).write == {}
+        (both,) = stored(EventStore().process(Batch([before, other]), FakeContext()))
+        assert [each.event_id for each in both.events] == ["a", kept.event_id]
+
+    def test_what_was_decided_about_an_event_is_stored_with_it(self) -> None:
+        told, quiet = event(event_id="told"), event("db", event_id="quiet")
+        envelope = Envelope()
+        decision = Decision("event_filter", "enriched", "by-site")
+        envelope.note(told, decision)
+        (group,) = stored(EventStore().process(Batch([told, quiet], envelope=envelope), FakeContext()))
+        assert group.trail == {"told": [decision]}
+
+
+class TestUpkeep:
+    def test_small_segments_of_an_hour_become_one(self) -> None:
+        hour = (NOW // HOUR - 2) * HOUR
+        small = [logged(measured(event_id=f"{at}"), received=hour + at)[0] for at in range(3)]
+        other_hour = logged(measured(event_id="9"), received=hour + HOUR)
+        ctx = FakeContext(log_segments=[*small, *other_hour])
+        effects = EventStore().beat(NOW, ctx)
+        (merge,) = effects.write["event_log"]
+        assert isinstance(merge, Merge)
+        assert merge.ids == tuple(each["_id"] for each in small)
+        assert [each.received for each in segments.groups(merge.document)] == [hour, hour + 1, hour + 2]
+        assert segments.values(merge.document, "component:web", "time") == [(int(NOW * 1000), 3.5)] * 3
+        assert progress_in(effects) == {"merged": Progress(other_hour[0]["_id"])}
+
+    def test_values_that_are_in_hourly_documents_are_left_out(self) -> None:
+        small = [logged(measured(event_id=f"{at}"), received=NOW - 8000 + at)[0] for at in range(2)]
+        ctx = FakeContext(log_segments=small, progress={"hourly": Progress(small[1]["_id"])})
+        (merge,) = EventStore().beat(NOW, ctx).write["event_log"]
+        assert isinstance(merge, Merge)
+        assert merge.document["v"] == b""
+
+    def test_segments_stay_as_large_as_one_may_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(segments, "MOST_EVENTS", 5)
+        small = [
+            logged(*(measured(event_id=f"{at}-{n}") for n in range(2)), received=NOW - 8000 + at)[0] for at in range(5)
+        ]
+        merges = EventStore().beat(NOW, FakeContext(log_segments=small)).write["event_log"]
+        assert [len(merge.ids) for merge in merges if isinstance(merge, Merge)] == [2, 2]
+
+    def test_what_an_earlier_release_stored_moves_into_the_log(self) -> None:
+        raw = {"_id": {"e": "component:web", "t": int(NOW * 1000), "k": "a"}, "v": {"time": 3.5}}
+        old = [
+            to_document(measured(event_id=name)) | {"received": datetime.fromtimestamp(NOW - at, UTC)}
+            for at, name in enumerate(("a", "b", "known"))
+        ]
+        odd = {"_id": "odd", "event_type": "no such type", "received": datetime.fromtimestamp(NOW, UTC)}
+        ctx = FakeContext(former={"metrics": [raw], "events": [*old, odd]}, log=[measured(event_id="known")])
+        effects = EventStore().beat(NOW, ctx)
+        assert effects.more
+        assert [each.event_id for group in stored(effects) for each in group.events] == ["b", "a"]
+        assert effects.write["events"] == [Delete(name) for name in ("a", "b", "known", "odd")]
+        assert effects.write["metrics"] == [Delete(raw["_id"])]
+        assert values_in(effects) == {("component:web", "time"): {f"p.{int(NOW * 1000) % 3_600_000}": 3.5}}
+        assert "cannot be read" in effects.dead[0].reason

@@ -20,7 +20,7 @@ class Listing:
 
     def call(self, _method: str, _path: str, *, query: Mapping[str, object]) -> Answer:
         self.calls += 1
-        start, limit = int(str(query["start"])), int(str(query["limit"]))
+        start, limit = int(str(query.get("start", 0))), int(str(query["limit"]))
         end = min(7, start + (self.sizes.pop(0) if self.sizes else limit))
         early = {"next": end} if end < min(7, start + limit) else {}
         return Answer(self.status, "", json.dumps({"data": list(range(start, end))} | early).encode())
@@ -31,6 +31,17 @@ def test_a_page_of_large_documents_ends_early_and_the_next_one_follows(sizes: tu
     listing = Listing(*sizes)
     assert list(pages(listing, "/x", {"sort": "t"}, 3)) == list(range(7))  # type: ignore[arg-type]
     assert listing.calls == calls
+
+
+def test_a_list_that_is_read_by_key_goes_on_after_each_page() -> None:
+    class Keyed:
+        def call(self, _method: str, _path: str, *, query: Mapping[str, object]) -> Answer:
+            assert "start" not in query
+            at = int(str(query.get("after", 0)))
+            page = {"data": list(range(at, min(at + 3, 7)))} | ({"next": str(at + 3)} if at < 6 else {})
+            return Answer(200, "", json.dumps(page).encode())
+
+    assert list(pages(Keyed(), "/x", {}, 3)) == list(range(7))  # type: ignore[arg-type]
 
 
 def test_a_page_that_cannot_be_read_is_an_error() -> None:
