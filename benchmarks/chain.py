@@ -15,17 +15,19 @@ import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import filling
 import raw_kombu
 from figures import cpu_seconds, percentile, table
 from load import MIXES, Mix, Sender, bodies, endless, warm_up
 from site_of_benchmark import Site, grouped_alone, own_engines, own_servers, running_site
 
 from canopsis.ops import wait
-from canopsis.store import client, events
+from canopsis.store import client, event_log, segments
 from canopsis.store.client import Store
 from canopsis.transport.connection import connect
 from canopsis.transport.publisher import ConfirmingPublisher
@@ -34,6 +36,7 @@ WINDOW = 12_000
 """Events sent and not yet stored, at most."""
 
 LOOK_SECONDS = 0.2
+SETTLED_SECONDS = 5.0
 DRAIN_SECONDS = 300.0
 PROBES_A_SECOND = 5
 _CHAIN = ("cleaner_events", "event_filter", "context", "alarm", "perfdata", "eventstore")
@@ -62,11 +65,18 @@ class Run:
         self.name = f"bench{uuid.uuid4().hex[:8]}"
         self.mix = Mix(case.mix, bodies(self.name), MIXES[case.mix])
         self.connection = connect(site.amqp, "benchmark")
-        self.before = db[events.COLLECTION].estimated_document_count()
+        self.begin = self.settled = segments.position(time.time() - 1.0)
+        self.counted = 0
+        self.before = self.stored()
 
     def stored(self) -> int:
         """Return about how many events of this run are stored (exact on a site where nothing else happens)."""
-        return self.db[events.COLLECTION].estimated_document_count() - self.before
+        # What came some seconds ago is counted once: going through it again and again would cost more than storing it.
+        until = segments.position(time.time() - SETTLED_SECONDS)
+        if until > self.settled:
+            self.counted += event_log.count(self.db, self.settled, until)
+            self.settled = until
+        return self.counted + event_log.count(self.db, self.settled, segments.position(time.time() + 60))
 
     def measure(self) -> dict[str, Any]:
         """Warm up, load, wait for the end, and return all figures."""
@@ -91,7 +101,7 @@ class Run:
             "events/s": stored / elapsed,
             "with drain/s": sender.sent / drained,
             "sent": total,
-            "lost": total - self._count(total),
+            "lost": total - self._count(),
             "balanced": self._balanced(),
             "p50 ms": 1000 * percentile(probes.latencies, 0.5) if probes else "",
             "p99 ms": 1000 * percentile(probes.latencies, 0.99) if probes else "",
@@ -122,16 +132,13 @@ class Run:
         if not wait.until(lambda: self.stored() >= total, DRAIN_SECONDS):
             print(f"{self.case.title()}: {total - self.stored()} events are missing after {DRAIN_SECONDS:g} s")
 
-    def _count(self, expected: int) -> int:
+    def _count(self) -> int:
         """Return how many events of this run are stored, once all are there or it is clear that some are not."""
-        found = [0]
-
-        def complete() -> bool:
-            found[0] = self.db[events.COLLECTION].count_documents({"connector": self.name})
-            return found[0] >= expected
-
-        wait.until(complete, 60.0)
-        return found[0]
+        found: set[str] = set()
+        for segment in self.db[event_log.COLLECTION].find({"_id": {"$gte": self.begin}}, {"z": 1}):
+            for group in segments.groups(segment):
+                found.update(event.event_id for event in group.events if event.connector == self.name)
+        return len(found)
 
     def _balanced(self) -> bool:
         """Tell whether every engine answers for what it took, and takes what the one before let through."""
@@ -241,10 +248,21 @@ def main() -> int:
 
 def _measure(site: Site, case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
     chain = site.chain if case.grouping == "two hops" else grouped_alone(site.chain)
-    engines = nullcontext(site) if arguments.prefix else own_engines(site, chain)
+    engines = (
+        nullcontext(site)
+        if arguments.prefix
+        else own_engines(site, chain, partial(filling.fill, count=arguments.stored))
+    )
     with engines as running, client.opened(running.store) as db:
         running.await_ready(db)
-        return Run(running, db, case).measure()
+        return Run(running, db, case).measure() | {"disk": _disk(db)}
+
+
+def _disk(db: Store) -> float:
+    """Return the bytes on disk of an event in the log, indexes too."""
+    found = db.command("collStats", event_log.COLLECTION)
+    count = event_log.count(db, 0, segments.position(time.time() + 60))
+    return float((found["storageSize"] + found["totalIndexSize"]) / max(count, 1))
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -268,6 +286,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--prefix", type=Path, help="measure the running site in DIR")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each run (default 60)")
+    parser.add_argument("--stored", type=int, default=0, help="store so many events first, of the day before")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     return parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +97,14 @@ def own_servers(folder: Path | None = None) -> Iterator[Site]:
 
 
 @contextmanager
-def own_engines(site: Site, chain: ChainSettings) -> Iterator[Site]:
-    """Run ``chain`` over the servers of ``site``, on an empty database and empty queues."""
+def own_engines(site: Site, chain: ChainSettings, prepare: Callable[[Store], object]) -> Iterator[Site]:
+    """Run ``chain`` over the servers of ``site``, on empty queues and a database that ``prepare`` is given first."""
     from chain_processes import Chain  # noqa: PLC0415 - the path is set above
 
     with client.opened(site.store) as db:
         db.client.drop_database(db.name)
         migrations.ensure(db)
+        prepare(db)
     with tempfile.TemporaryDirectory() as logs:
         engines = Chain(site.amqp, site.store, Path(logs), chain)
         engines.start()
