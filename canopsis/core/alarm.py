@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from types import UnionType
+from typing import Any, get_args
+
 import msgspec
 
 SYSTEM = "canopsis"
 """Author of what no operator and no source did."""
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing that happened. ``e`` is the id of the event that did it: a repeat is seen by it.
 
     A ``statecounter`` stands for the steps before it, which are kept beside the alarm: ``value`` says how
@@ -49,7 +53,7 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str = ""
 
 
-class Alarm(msgspec.Struct, kw_only=True):
+class Alarm(msgspec.Struct, kw_only=True, gc=False):
     """One problem of one entity, from its first non-OK check until it is resolved.
 
     Times are seconds since the epoch: ``updated`` that of the last change of state or status,
@@ -95,3 +99,21 @@ class Alarm(msgspec.Struct, kw_only=True):
     steps: list[Step] = msgspec.field(default_factory=list)
     older: str = ""
     written_by: list[str] = msgspec.field(default_factory=list)
+
+
+def _is_plain(kind: object) -> bool:
+    return kind in (str, int, float, bool, type(None)) or (
+        isinstance(kind, UnionType) and all(map(_is_plain, get_args(kind)))
+    )
+
+
+_PLAIN = frozenset(each.name for each in msgspec.structs.fields(Alarm) if _is_plain(each.type))
+"""Fields whose values are stored as they are."""
+
+
+def builtins_of(alarm: Alarm, names: Iterable[str]) -> dict[str, Any]:
+    """Return fields of an alarm as plain objects, by name."""
+    found = {name: getattr(alarm, name) for name in names}
+    for name in found.keys() - _PLAIN:
+        found[name] = msgspec.to_builtins(found[name])
+    return found

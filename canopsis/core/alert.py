@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from canopsis.core.alarm import Alarm
+from canopsis.core.alarm import Alarm, builtins_of
 from canopsis.core.change import Change
 from canopsis.core.event import Event, event_type, routing_key
 from canopsis.core.lifecycle import kind_of
@@ -32,7 +32,7 @@ def alert_body(change: Change, event: Event) -> dict[str, Any]:
 
 def facts_of(alarm: Alarm) -> dict[str, Any]:
     """Return what an alert says of an alarm."""
-    return {name: to_builtins(getattr(alarm, name)) for name in _OF_ALARM}
+    return builtins_of(alarm, _OF_ALARM)
 
 
 def alert_routing_key(change: Change, event: Event) -> str:  # noqa: ARG001 - keys may come to tell more

@@ -17,7 +17,7 @@ COMPUTED = frozenset({"entity_id", "warnings", "sent_timestamp", "moved_by"})
 SourceType = Literal["component", "resource"]
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_type"):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event_type", gc=False):
     """What every event has. ``timestamp`` is in seconds since the epoch, UTC.
 
     ``warnings`` are made by ``normalise``: what of the event as it came was left out or mended;

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from canopsis.core.alarm import Alarm, Step
+from canopsis.core.alarm import Alarm, Step, builtins_of
 from canopsis.core.change import Change
 from canopsis.core.event import Event
 from canopsis.core.steps import Segment, folded
 from canopsis.store import alarm_steps, alarms
 from canopsis.store.operations import Document, Guarded, Insert, Operation, Writes
+
+_ALWAYS = {"last_event", "events_count", "written_by"}
+"""Fields that repeats move in memory alone: whenever anything is written they go along."""
+
+_FOLDED = {"steps", "older"}
 
 
 @dataclass(slots=True)
@@ -82,10 +87,8 @@ def _until_its_end(alarm: Alarm, ids: list[str]) -> list[str]:
 def _operation(work: _Pending) -> Operation:
     if work.is_new:
         return Insert(msgspec.to_builtins(work.alarm), guarded=True)
-    # Repeats move some in memory alone: whenever anything is written they go along.
-    always = {"last_event", "events_count", "written_by"}
-    names = work.fields | always | ({"steps", "older"} if work.segments else set())
-    change: Document = {"$set": {name: msgspec.to_builtins(getattr(work.alarm, name)) for name in names}}
+    names = work.fields | _ALWAYS | (_FOLDED if work.segments else set())
+    change: Document = {"$set": builtins_of(work.alarm, names)}
     if work.steps and not work.segments:
         change["$push"] = {"steps": {"$each": msgspec.to_builtins(work.steps)}}
     return Guarded(work.alarm.id, change)
