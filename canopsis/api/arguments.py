@@ -18,9 +18,12 @@ from canopsis.store.query import MAX_LIMIT, MAX_SKIP, Listing, Paging, Query, We
 EVERYWHERE = ("authkey",)
 """Parameters that any request may have."""
 
+_PLACE = 4096
+"""Characters of the place where a page ends: it has names of entities."""
+
 _LIMIT = replace(integer("How many at most.", 0, MAX_LIMIT), name="limit", default=50)
 _START = replace(integer("How many to leave out at the beginning.", 0, MAX_SKIP), name="start", default=0)
-_AFTER = replace(text("Where to go on: the `next` of the page before."), name="after")
+_AFTER = replace(text("Where to go on: the `next` of the page before.", _PLACE), name="after")
 _PAGING = "paging"
 
 

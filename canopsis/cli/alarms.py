@@ -23,7 +23,7 @@ from canopsis.ops.prefix import Prefix
 from canopsis.ops.walk import parts
 
 EXAMPLES = """
-canopsis alarms                              open alarms, latest event first
+canopsis alarms                              open alarms, the newest first
 canopsis alarms --watch                      the same, fresh every 2 s, until Ctrl-C
 canopsis alarms --state critical --not-acked
 canopsis alarms --component web1 --show all --limit 20
@@ -63,7 +63,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parse = parser("canopsis alarms", "Show alarms.", EXAMPLES)
     parse.add_argument("--show", choices=("open", "resolved", "all"), default="open", help="which ones (%(default)s)")
     add_filters(parse)
-    parse.add_argument("--sort", metavar="FIELD", help="order by this field (last_event, latest first)")
+    parse.add_argument("--sort", metavar="FIELD", help="order by this field (created, newest first)")
     parse.add_argument("--descending", action="store_true", help="with --sort: the highest first")
     parse.add_argument("--limit", type=int, default=50, help="how many at most (%(default)s)")
     shown = parse.add_mutually_exclusive_group()

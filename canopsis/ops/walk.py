@@ -13,20 +13,14 @@ Found = Mapping[str, Any]
 
 def pages(api: Api, path: str, query: Mapping[str, object], limit: int) -> Iterator[Found]:
     """Yield all that a list has, ``limit`` at a time. Raises SiteError when a page cannot be read."""
-    begin: dict[str, object] = {}
-    count = 0
+    place: dict[str, object] = {}
     while True:
-        page = _get(api, path, {**query, "limit": limit, **begin})
+        page = _get(api, path, {**query, "limit": limit, **place})
         yield from page["data"]
-        count += len(page["data"])
         following = page.get("next")
-        if isinstance(following, str):
-            begin = {"after": following}
-        elif following is not None or len(page["data"]) == limit:
-            # A page of large documents ends before its limit, and says so.
-            begin = {"start": count}
-        else:
+        if following is None:
             return
+        place = {"after" if isinstance(following, str) else "start": following}
 
 
 def parts(api: Api, path: str) -> Iterator[Found]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -16,53 +16,53 @@ from canopsis.core.parameters import choice, flag, moment, several, text, words
 from canopsis.core.structs import prepare
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
-from canopsis.store.query import Condition, Listing, Page, Query, fetch, given, search, window
+from canopsis.store.pages import Condition
+from canopsis.store.query import Listing, Page, Query, fetch, given, search, window
 
 COLLECTION = "alarms"
 
 _LOG = logging.getLogger(__name__)
 
+_OPEN: Document = {"partialFilterExpression": {"open": True}}
+
+
+def _listed(name: str, *fields: str, **options: Any) -> IndexModel:  # noqa: ANN401 - pymongo's
+    """Return the index of a list: open ones, or the others, in the order of ``fields``, equal ones by ``_id``."""
+    return IndexModel([(field, ASCENDING) for field in ("open", *fields, "_id")], name=name, **options)
+
+
 INDEXES = (
-    IndexModel([("entity_id", ASCENDING)], name="one_open", unique=True, partialFilterExpression={"open": True}),
-    IndexModel([("entity_id", ASCENDING), ("created", DESCENDING)], name="by_entity"),
-    # Not partial: the planner takes a partial index only where its own field is bounded.
-    IndexModel([("open", ASCENDING), ("last_event", DESCENDING)], name="by_last_event"),
-    IndexModel([("open", ASCENDING), ("resolved", DESCENDING)], name="by_resolved"),
-    IndexModel([("created", DESCENDING)], name="by_created"),
+    IndexModel([("entity_id", ASCENDING)], name="one_open", unique=True, **_OPEN),
+    IndexModel([("entity_id", ASCENDING), ("created", ASCENDING), ("_id", ASCENDING)], name="by_entity"),
     IndexModel([("wake_at", ASCENDING)], name="by_wake_at", partialFilterExpression={"wake_at": {"$gt": 0}}),
+    _listed("by_created", "created"),
+    _listed("by_component", "component", "resource"),
+    # ``open`` stands in a partial index too: the planner takes one only where its first field is bounded.
+    _listed("by_state", "state", "created", **_OPEN),
+    _listed("by_resolved", "resolved", partialFilterExpression={"open": False}),
 )
+"""None has what every event moves: a change of state moves one entry, a repeat none."""
 
 prepare(Alarm)
 
+_EVERY = ("created", "component")
+_SORTABLE = {"open": (*_EVERY, "state"), "resolved": (*_EVERY, "resolved"), "all": _EVERY}
+"""What each list can be sorted by: what has an index."""
+
 _LIST = Listing(
     COLLECTION,
-    {
-        "last_event": "last_event",
-        "created": "created",
-        "updated": "updated",
-        "resolved": "resolved",
-        "state": "state",
-        "status": "status",
-        "connector": "connector",
-        "component": "component",
-        "resource": "resource",
-        "entity_id": "entity_id",
-    },
-    "-last_event",
+    {name: name for names in _SORTABLE.values() for name in names},
+    "-created",
     without=("steps", "written_by"),
-    note="By default open ones by latest event, resolved by latest end, all by age.",
+    note="By default the newest first, resolved ones by latest end. By state only open ones, by resolved only resolved "
+    "ones.",
+    by_key=True,
+    then={"state": "created", "component": "resource"},
 )
 _STANDING = dict.fromkeys((*_LIST.without, "output", "long_output", "initial_output"), False)
 """Projection: how alarms stand, without their steps and texts, which may be a hundred times as much."""
 
 SEARCHED = ("connector", "connector_name", "component", "resource", "output", "tags")
-
-_ORDERS = {
-    "open": ("last_event", ("last_event", "created")),
-    "resolved": ("resolved", ("resolved", "created")),
-    "all": ("created", ("created",)),
-}
-"""Default order, and the names with an index: of open alarms, resolved ones, all."""
 
 STATUSES = ", ".join(f"{number} {name}" for number, name in status.NAMES.items())
 
@@ -94,12 +94,15 @@ class AlarmQuery(Query, frozen=True):
 
 
 def listing(db: Store, query: AlarmQuery) -> Page:
-    """Return a page of alarms. Raises InputError, StoreError.
+    """Return a page of alarms, the newest first by default, resolved ones by latest end.
 
-    By default open ones by latest event, resolved ones by latest resolved, all by latest created.
+    Raises InputError, StoreError.
     """
-    default, indexed = _ORDERS[query.show]
-    listed = replace(_LIST, default_sort=f"-{default}", indexed=indexed)
+    sortable = {name: name for name in _SORTABLE[query.show]}
+    default = "-resolved" if query.show == "resolved" else _LIST.default_sort
+    # An index begins with ``open``: all are those that are and those that are not.
+    always: Condition = {"open": {"$in": [True, False]}} if query.show == "all" else {}
+    listed = replace(_LIST, sortable=sortable, default_sort=default, always=always)
     return fetch(db, listed, condition(query), query.paging)
 
 
@@ -179,6 +182,13 @@ def set_wake_at(db: Store) -> None:
     with store_errors("timing alarms"):
         old: Document = {"open": True, "wake_at": {"$exists": False}, "$or": _TIMED}
         db[COLLECTION].update_many(old, [{"$set": {"wake_at": "$updated"}}])
+
+
+def drop_by_last_event(db: Store) -> None:
+    """Drop the index of an order that is offered no more. Raises StoreError."""
+    with store_errors("dropping an index"):
+        if "by_last_event" in db[COLLECTION].index_information():
+            db[COLLECTION].drop_index("by_last_event")
 
 
 _TIMED: list[Document] = [{"state": 0}, {"cancel": {"$ne": None}}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import bson
 import msgspec
@@ -14,19 +14,19 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import PyMongoError
 
 from canopsis.errors import InputError
+from canopsis.store import pages
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
+from canopsis.store.pages import Condition, Order
 
 PAGE_BYTES = 4 << 20
 """Bytes of the documents of a page, in BSON. A page that has more ends before its limit; it has one at least."""
 
 MAX_LIMIT = 1000
 MAX_SKIP = 100_000
-COUNT_LIMIT = 100_000
-COUNT_SECONDS = 1.0
+COUNT_LIMIT = 10_000
+COUNT_SECONDS = 0.2
 """Counting goes no further than this: more costs more than it tells."""
-
-Condition = dict[str, Any]
 
 Weigh = Callable[[int], object]
 """Is told how many bytes of BSON will be read, before they are; may raise to forbid it."""
@@ -36,8 +36,8 @@ Weigh = Callable[[int], object]
 class Page:
     """Documents of a list, and how many there are in all: at least, unless ``exact``.
 
-    ``next`` is where to go on: at a number, when the page ended before its limit because its documents are large;
-    in a list that is read by key what is ``after`` for the page that follows.
+    ``next`` is where to go on when there is more: at a number, in a list that is read by key what is ``after`` for the
+    page that follows. A page of large documents ends before its limit.
     """
 
     total: int
@@ -71,7 +71,9 @@ class Listing:
     ``sortable`` maps the names a caller may sort by to document fields. Those of ``indexed`` have
     an index of their own, which also keeps equal ones in order; others are told apart by ``_id``.
     ``without`` are fields that no list shows. ``note`` tells of a default order that depends on what is asked.
-    One that is read ``by_key`` goes on behind the last one seen (``after``), not at a number.
+    One that is read ``by_key`` goes on behind the last one seen (``after``), not at a number (``pages``).
+    ``then`` has for a field another one, which orders those that are equal in it. ``always`` is a condition that all of
+    its documents meet: it tells the database which index to take.
     """
 
     collection: str
@@ -81,6 +83,8 @@ class Listing:
     without: Sequence[str] = ()
     note: str = ""
     by_key: bool = False
+    then: Mapping[str, str] = field(default_factory=dict)
+    always: Condition = field(default_factory=dict)
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,15 +103,21 @@ def fetch(db: Store, listing: Listing, condition: Condition, paging: Paging) -> 
 
     What a page will take is known before it is read: its documents are weighed where they are.
     """
-    order = sort_order(paging.sort or listing.default_sort, listing)
+    sort = paging.sort or listing.default_sort
+    order = sort_order(sort, listing)
     check_paging(paging)
+    place = pages.place(paging.after, sort, order) if paging.after else None
     with store_errors(f"reading {listing.collection}"):
-        sizes = _sizes(db, listing, condition, paging, order) if paging.limit else []
-        kept = _fitting([size for _, size in sizes])
-        paging.weigh(sum(size for _, size in sizes[:kept]))
-        data = _read(db, listing, [key for key, _ in sizes[:kept]])
-        page = _counted(db, listing.collection, condition, paging, len(sizes))
-    return replace(page, data=data, next=paging.skip + kept if kept < len(sizes) else None)
+        wanted = pages.behind(condition | listing.always, order, place)
+        rows = _rows(db, listing, wanted, paging, order) if paging.limit else []
+        kept = _fitting([row["size"] for row in rows], paging.limit)
+        paging.weigh(sum(row["size"] for row in rows[:kept]))
+        data = _read(db, listing, [row["_id"] for row in rows[:kept]])
+        page = _counted(db, listing.collection, condition, paging, len(rows))
+    if kept == len(rows):
+        return replace(page, data=data)
+    following = pages.text(sort, order, rows[kept - 1]) if listing.by_key else paging.skip + kept
+    return replace(page, data=data, next=following)
 
 
 def one(db: Store, collection: str, key: object, weigh: Weigh = free) -> Document | None:
@@ -120,26 +130,32 @@ def one(db: Store, collection: str, key: object, weigh: Weigh = free) -> Documen
         return db[collection].find_one({"_id": key})
 
 
-def _sizes(
-    db: Store, listing: Listing, condition: Condition, paging: Paging, order: list[tuple[str, int]]
-) -> list[tuple[object, int]]:
-    """Return id and size of each document of a page, in order."""
-    stages: list[Document] = [{"$match": condition}, {"$sort": dict(order)}]
+def _rows(db: Store, listing: Listing, conditions: Sequence[Condition], paging: Paging, order: Order) -> list[Document]:
+    """Return id, ``size`` and sort fields of each document of a page, in order: what meets the first condition first.
+
+    One more than the page has, to know whether another one follows.
+    """
+    shown = {name: 1 for name, _ in order} | {"size": {"$bsonSize": "$$ROOT"}}
+    stages: list[Document] = [{"$sort": dict(order)}]
     stages += [{"$skip": paging.skip}] if paging.skip else []
-    stages += [{"$limit": paging.limit}]
-    stages += [{"$unset": list(listing.without)}] if listing.without else []
-    stages += [{"$project": {"size": {"$bsonSize": "$$ROOT"}}}]
-    return [(row["_id"], row["size"]) for row in db[listing.collection].aggregate(stages)]
+    most = paging.limit + 1
+    rows: list[Document] = []
+    for condition in conditions:
+        if len(rows) < most:
+            wanted = [{"$match": condition}, *stages, {"$limit": most - len(rows)}]
+            wanted += [{"$unset": list(listing.without)}] if listing.without else []
+            rows += db[listing.collection].aggregate([*wanted, {"$project": shown}])
+    return rows
 
 
-def _fitting(sizes: Sequence[int]) -> int:
-    """Return how many documents of these sizes a page takes: one at least."""
+def _fitting(sizes: Sequence[int], limit: int) -> int:
+    """Return how many of the documents of these sizes a page of ``limit`` takes: one at least."""
     total = 0
-    for count, size in enumerate(sizes):
+    for count, size in enumerate(sizes[:limit]):
         total += size
         if count and total > PAGE_BYTES:
             return count
-    return len(sizes)
+    return min(len(sizes), limit)
 
 
 def _read(db: Store, listing: Listing, keys: Sequence[object]) -> list[Document]:
@@ -156,14 +172,17 @@ def _hashable(key: object) -> object:
     return bson.encode(key) if isinstance(key, dict) else key
 
 
-def sort_order(sort: str, listing: Listing) -> list[tuple[str, int]]:
+def sort_order(sort: str, listing: Listing) -> Order:
     """Return a MongoDB sort in which pages do not overlap. Raises InputError."""
     name = sort.removeprefix("-")
     if name not in listing.sortable:
         raise InputError("sort", sort, ", ".join(sorted(listing.sortable)) + ", with - before it for descending")
     direction = DESCENDING if sort.startswith("-") else ASCENDING
     field = listing.sortable[name]
-    return [(field, direction)] if name in listing.indexed else [(field, direction), ("_id", direction)]
+    if name in listing.indexed:
+        return [(field, direction)]
+    fields = [field, listing.then[field]] if field in listing.then else [field]
+    return [(each, direction) for each in (*fields, "_id")]
 
 
 def check_paging(paging: Paging) -> None:
@@ -203,9 +222,9 @@ def search(text: str, fields: Sequence[str]) -> Condition:
 
 
 def _counted(db: Store, collection: str, condition: Condition, paging: Paging, found: int) -> Page:
-    """Return a page without its documents, of which there are ``found`` up to its limit."""
+    """Return a page without its documents, of which there are ``found`` up to one more than its limit."""
     end = paging.skip + found
-    if paging.limit and 0 < found < paging.limit:
+    if 0 < found <= paging.limit and not paging.after:
         return Page(end, [])
     if not condition:
         return Page(db[collection].estimated_document_count(), [])

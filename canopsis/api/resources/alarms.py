@@ -29,7 +29,7 @@ class StepsQuery(msgspec.Struct, frozen=True):
 
 
 resource.listing(
-    "/alarms", "List alarms, by default the open ones, latest event first.", alarms.listing, AlarmQuery, answer=Alarm
+    "/alarms", "List alarms, by default the open ones, the newest first.", alarms.listing, AlarmQuery, answer=Alarm
 )
 resource.item("/alarms/<alarm_id>", "Show an alarm with its newest steps.", ALARM, answer=Alarm)
 

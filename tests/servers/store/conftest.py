@@ -73,15 +73,38 @@ def explained(
     watched: tuple[Store, Commands], read: Callable[[Store], object]
 ) -> list[tuple[dict[str, Any], set[str]]]:
     """Do a read; return each of its commands that reads, and the stages of the plan that the server has for it."""
+    return [(asked, set(stages(plan))) for asked, plan in plans(watched, read, "queryPlanner")]
+
+
+def examined(watched: tuple[Store, Commands], read: Callable[[Store], object]) -> list[int]:
+    """Do a read; return for each of its commands how many keys of an index the server looks at."""
+    found = plans(watched, read, "executionStats")
+    return [sum(values(plan, "totalKeysExamined")) for _, plan in found]
+
+
+def plans(
+    watched: tuple[Store, Commands], read: Callable[[Store], object], verbosity: str
+) -> list[tuple[dict[str, Any], Any]]:
+    """Do a read; return each of its commands that reads, and what the server says of it."""
     store, commands = watched
     commands.sent.clear()
     read(store)
     found = []
     for command in [command for command in commands.sent if command["command"] in ("find", "aggregate")]:
         asked = {command["command"]: command[command["command"]]} | {k: command[k] for k in EXPLAINED if k in command}
-        plan = store.command("explain", asked, verbosity="queryPlanner")
-        found.append((asked, set(stages(plan))))
+        found.append((asked, store.command("explain", asked, verbosity=verbosity)))
     return found
+
+
+def values(plan: Any, name: str) -> Iterator[int]:
+    """Yield the values that stand under ``name`` anywhere in a plan."""
+    if isinstance(plan, dict):
+        yield from ([plan[name]] if name in plan else [])
+        for part in plan.values():
+            yield from values(part, name)
+    elif isinstance(plan, list):
+        for part in plan:
+            yield from values(part, name)
 
 
 def stages(plan: Any) -> Iterator[str]:

@@ -74,7 +74,7 @@ def test_documents_over_their_time_go(db: Store) -> None:
 def test_an_index_with_another_key_is_made_anew(db: Store) -> None:
     db.alarms.create_index([("entity_id", -1)], name="by_entity")
     assert "index alarms.by_entity" in migrations.ensure(db)
-    assert db.alarms.index_information()["by_entity"]["key"] == [("entity_id", 1), ("created", -1)]
+    assert db.alarms.index_information()["by_entity"]["key"] == [("entity_id", 1), ("created", 1), ("_id", 1)]
 
 
 def test_a_missing_index_is_made_again(db: Store) -> None:
@@ -174,6 +174,15 @@ def test_open_alarms_of_an_older_release_are_timed_and_a_step_cut_off_goes_on(db
     assert "step 3: open alarms say when they are to be looked at" in migrations.ensure(db)
     found = {document["_id"]: document.get("wake_at") for document in db.alarms.find()}
     assert found == {"ok": 7.0, "cancelled": 7.0, "burning": None, "resolved": None, "done": 90.0}
+
+
+def test_an_index_that_every_event_moved_goes(db: Store) -> None:
+    migrations.ensure(db)
+    db.meta.update_one({"_id": "schema"}, {"$set": {"version": 3}})
+    db.alarms.create_index([("open", 1), ("last_event", -1)], name="by_last_event")
+    assert "step 4: alarms have no index that every event moves" in migrations.ensure(db)
+    assert "by_last_event" not in db.alarms.index_information()
+    assert migrations.ensure(db) == []
 
 
 def test_a_new_database_needs_no_steps(db: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from conftest import EXPLAINED, explained, stages
+from conftest import EXPLAINED, examined, explained, stages
 from msgspec.structs import replace
 
 from canopsis.errors import InputError
@@ -116,16 +118,53 @@ def test_alarm_filters(filled: Store, filters: dict[str, Any], expected: list[st
     assert ids(alarms.listing(filled, AlarmQuery(**filters))) == expected
 
 
-@pytest.mark.parametrize("name", sorted(alarms._LIST.sortable))
-@pytest.mark.parametrize("show", ["open", "resolved", "all"])
-def test_every_sort_pages_through_everything_once(filled: Store, name: str, show: alarms.Show) -> None:
-    for sort in (name, f"-{name}"):
-        got = [
-            found
-            for skip in range(0, 100, 30)
-            for found in ids(alarms.listing(filled, AlarmQuery(show=show, paging=Paging(skip, 30, sort))))
-        ]
-        assert len(got) == len(set(got)) == (100 if show == "all" else 50)
+SORTS: dict[alarms.Show, tuple[str, ...]] = {
+    "open": ("created", "state", "component"),
+    "resolved": ("created", "resolved", "component"),
+    "all": ("created", "component"),
+}
+ORDERS = [(show, sign + name) for show, names in SORTS.items() for name in names for sign in ("", "-")]
+
+
+def paged(db: Store, query: AlarmQuery) -> list[Page]:
+    """Return all pages of a list, following ``next``."""
+    found = [alarms.listing(db, query)]
+    while found[-1].next is not None:
+        after = str(found[-1].next)
+        found.append(alarms.listing(db, replace(query, paging=dataclasses.replace(query.paging, after=after))))
+    return found
+
+
+@pytest.mark.parametrize(("show", "sort"), ORDERS)
+def test_every_sort_pages_through_everything_once(filled: Store, show: alarms.Show, sort: str) -> None:
+    filled.alarms.update_many({"state": {"$gt": 1}}, {"$set": {"resource": None, "created": 5.0, "updated": 5.0}})
+    pages = paged(filled, AlarmQuery(show=show, paging=Paging(limit=7, sort=sort)))
+    assert {len(page.data) for page in pages[:-1]} == {7}
+    found = [document for page in pages for document in page.data]
+    assert len({document["_id"] for document in found}) == len(found) == (100 if show == "all" else 50)
+    values = [document[sort.lstrip("-")] for document in found]
+    assert values == sorted(values, key=lambda value: (value is not None, value), reverse=sort.startswith("-"))
+
+
+def test_what_comes_and_goes_between_two_pages_neither_repeats_nor_hides_the_others(filled: Store) -> None:
+    first = alarms.listing(filled, AlarmQuery(paging=Paging(limit=10)))
+    filled.alarms.delete_many({"_id": {"$in": ids(first)}})
+    filled.alarms.insert_one(alarm(200))
+    second = alarms.listing(filled, AlarmQuery(paging=Paging(limit=10, after=str(first.next))))
+    assert ids(second) == [f"a{number:03d}" for number in range(78, 58, -2)]
+
+
+@pytest.mark.parametrize("sort", ["updated", "state", "last_event"])
+def test_an_order_that_a_list_does_not_have_is_refused(store: Store, sort: str) -> None:
+    with pytest.raises(InputError, match=f"sort: '{sort}' is refused; allowed: component, created, resolved"):
+        alarms.listing(store, AlarmQuery(show="resolved", paging=Paging(sort=sort)))
+
+
+def test_a_place_in_another_order_is_refused(filled: Store) -> None:
+    page = alarms.listing(filled, AlarmQuery(paging=Paging(limit=10, sort="state")))
+    for after in (str(page.next), "x", "bm9uZQ", "WzFd"):
+        with pytest.raises(InputError, match=r"after: .* the next of a page of this list in the order created"):
+            alarms.listing(filled, AlarmQuery(paging=Paging(sort="created", after=after)))
 
 
 def test_sort_by_anything_else_is_refused(filled: Store) -> None:
@@ -146,8 +185,8 @@ def test_totals_beyond_the_limit_say_so(filled: Store, monkeypatch: pytest.Monke
 
 def test_a_slow_count_is_given_up(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "COUNT_SECONDS", 0.00001)
-    page = alarms.listing(filled, AlarmQuery(paging=Paging(skip=10, limit=5)))
-    assert (page.total, page.exact, len(page.data)) == (15, False, 5)
+    page = alarms.listing(filled, AlarmQuery(paging=Paging(limit=5)))
+    assert (page.total, page.exact, len(page.data)) == (6, False, 5)
 
 
 def test_open_alarms_of_entities(filled: Store) -> None:
@@ -345,7 +384,7 @@ INDEXED: dict[str, Call] = {
     "open alarms": lambda db: alarms.listing(db, AlarmQuery()),
     "resolved alarms": lambda db: alarms.listing(db, AlarmQuery(show="resolved")),
     "all alarms": lambda db: alarms.listing(db, AlarmQuery(show="all", paging=Paging(limit=5))),
-    "alarms by creation": lambda db: alarms.listing(db, AlarmQuery(paging=Paging(sort="created"))),
+    "open alarms of a state": lambda db: alarms.listing(db, AlarmQuery(state=[2], paging=Paging(limit=5))),
     "alarms of an entity": lambda db: alarms.listing(db, AlarmQuery(show="all", entity_id="component:h")),
     "alarms of a component": lambda db: alarms.listing(db, AlarmQuery(component="h", search="x")),
     "open alarms of entities": lambda db: alarms.open_alarms(db, ["component:h"]),
@@ -378,6 +417,18 @@ def test_no_read_goes_over_a_whole_collection(watched: tuple[Store, Any], what: 
         assert plan & {"IXSCAN", "IDHACK", "EOF", "COUNT_SCAN"}, f"{what}: {plan}"
         if what not in SORTS_FEW:
             assert "SORT" not in plan, f"{what} sorts in memory: {asked}"
+
+
+@pytest.mark.parametrize(("show", "sort"), ORDERS)
+def test_a_page_of_alarms_reads_what_it_shows_whatever_came_before(
+    watched: tuple[Store, Any], monkeypatch: pytest.MonkeyPatch, show: alarms.Show, sort: str
+) -> None:
+    monkeypatch.setattr(query, "COUNT_LIMIT", 10)
+    watched[0].alarms.insert_many([alarm(number) for number in range(600)])
+    pages = paged(watched[0], AlarmQuery(show=show, paging=Paging(limit=100, sort=sort)))
+    for page in pages[:-1]:
+        following = AlarmQuery(show=show, paging=Paging(limit=10, sort=sort, after=str(page.next)))
+        assert sum(examined(watched, partial(alarms.listing, query=following))) <= 60
 
 
 def fill_some(store: Store) -> None:

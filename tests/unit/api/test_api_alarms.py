@@ -47,7 +47,7 @@ def test_each_filter_reaches_the_query(api: Api, query: str, facts: dict[str, An
 
 
 def test_sort_and_page_reach_the_query(api: Api) -> None:
-    assert asked(api, "sort=state&limit=5&start=10").paging == Paging(10, 5, "state")
+    assert asked(api, "sort=state&limit=5&after=x").paging == Paging(0, 5, "state", after="x")
 
 
 def test_the_total_counts_more_than_the_page(api: Api) -> None:

@@ -39,7 +39,7 @@ def test_every_route_of_the_application_is_in_it(api: Api, served: dict[str, Any
 
 def test_it_lists_the_parameters_that_the_handlers_read(served: dict[str, Any]) -> None:
     names = {each["name"] for each in served["paths"]["/api/v1/alarms"]["get"]["parameters"]}
-    assert {"show", "state", "search", "sort", "limit", "start"} <= names
+    assert {"show", "state", "search", "sort", "limit", "after"} <= names
 
 
 def test_every_segment_of_a_path_is_a_parameter(served: dict[str, Any]) -> None:

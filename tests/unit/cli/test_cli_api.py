@@ -354,7 +354,8 @@ class TestDeadLetters:
             start, limit = asked.query.get("start", 0), asked.query["limit"]
             assert isinstance(start, int)
             assert isinstance(limit, int)
-            return Answer(200, "OK", json.dumps({"data": letters[start : start + limit]}).encode())
+            more = {"next": start + limit} if start + limit < len(letters) else {}
+            return Answer(200, "OK", json.dumps({"data": letters[start : start + limit]} | more).encode())
 
         api.respond = respond
         assert dead_letters.main(["replay", "--all", "--json"]) == 0
