@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from datetime import timedelta
 from typing import Any
@@ -27,14 +28,17 @@ _NAMED = re.compile(
 )
 """A secret after its name, wherever that stands: a sender's ``?`` or ``&`` may be a wrong one."""
 
+_PLAIN = re.compile(r"[\w /.,-]*")
+"""What has no place for a secret: most request lines."""
+
 _HEADER = re.compile(r"((?:x[-_]canopsis[-_]authkey|authorization|cookie)[\"']*\s*[:=,]?\s*)[^\r\n\"']+", re.IGNORECASE)
 _USER = re.compile(r"(//)[^/?#\s@]+@")
-_PLACES = ("r", "q", "f", "U")
-"""gunicorn's names of the request line, the query, the referrer and the path."""
 
 
 def hide_keys(text: str) -> str:
     """Return ``text`` (a URL, a query, a request line) without keys and passwords, however they are encoded."""
+    if _PLAIN.fullmatch(text):
+        return text
     return _USER.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1{HIDDEN}", text))
 
 
@@ -55,10 +59,22 @@ class AccessLogger(Logger):  # type: ignore[misc]
         for handler in self.error_log.handlers:
             handler.setFormatter(Masking(self.error_fmt, self.datefmt))
 
-    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:  # noqa: ANN401 - gunicorn's
-        """Return what a line is made of."""
-        found: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        for place in _PLACES:
-            if isinstance(found.get(place), str):
-                found[place] = hide_keys(found[place])
-        return found
+    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:  # noqa: ANN401, ARG002 - gunicorn's
+        """Return what a line may be made of, by gunicorn's letters; headers are not among it, for some are keys."""
+        method, protocol = environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"]
+        return {
+            "h": environ.get("REMOTE_ADDR", "-"),
+            "t": self.now(),
+            "r": f"{method} {hide_keys(environ['RAW_URI'])} {protocol}",
+            "m": method,
+            "U": hide_keys(environ.get("PATH_INFO", "-")),
+            "q": hide_keys(environ.get("QUERY_STRING", "-")),
+            "H": protocol,
+            "s": str(resp.status).split(None, 1)[0],
+            "b": str(resp.sent),
+            "f": hide_keys(environ.get("HTTP_REFERER", "-")),
+            "a": environ.get("HTTP_USER_AGENT", "-"),
+            "D": int(request_time.total_seconds() * 1_000_000),
+            "M": int(request_time.total_seconds() * 1000),
+            "p": f"<{os.getpid()}>",
+        }

@@ -75,8 +75,10 @@ def build(web: WebSettings, backend: Backend, resources: Sequence[Resource] = RE
 
 
 def _add_headers(response: Response) -> Response:
+    given = {name.lower() for name, _ in response.headers}
     for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+        if name.lower() not in given:
+            response.headers.add(name, value)
     return response
 
 

@@ -139,6 +139,8 @@ def _bytes(request: Request, limit: int, lease: Lease) -> bytes:
             lease.grow(len(part) * COPIES)
             parts.append(part)
             size += len(part)
+            if size == request.content_length:
+                break
     except RequestEntityTooLarge as error:
         raise _too_large(f"at most {limit} bytes") from error
     except _BROKEN as error:

@@ -1,4 +1,4 @@
-"""The broker, as the web server uses it: one confirmed publisher a thread, made when first needed."""
+"""The broker, as the web server uses it: one confirmed publisher a process, which its threads share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from canopsis.api.breaker import Breaker
 from canopsis.api.ports import Depth, Look, Message
+from canopsis.api.sharing import Task, Turns
 from canopsis.core.health import Server
-from canopsis.errors import TransportError
+from canopsis.errors import InputError, TransportError
 from canopsis.transport.connection import Connection, connect
 from canopsis.transport.publisher import ConfirmingPublisher
 from canopsis.transport.settings import AmqpSettings
@@ -24,13 +25,16 @@ T = TypeVar("T")
 CONFIRM_TIMEOUT = 4.0
 """Seconds for the broker to confirm; then the answer is 503."""
 
+_AT_ONCE = 1 << 20
+"""Bytes that are published, and waited for, together: a request with more of them has its own turn."""
+
 _CONNECT_TIMEOUT = 2.0
 _SECOND_TRY_WITHIN = 1.0
 _PROBE = "canopsis.probe"
 
 
 class _Link:
-    """One thread's connection and its publisher."""
+    """A connection and its publisher."""
 
     def __init__(self, settings: AmqpSettings) -> None:
         self.connection: Connection = connect(settings, "canopsis webserver")
@@ -44,11 +48,23 @@ class _Link:
     def is_open(self) -> bool:
         return self.connection.is_open and self.publisher.is_open
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, tasks: Sequence[Task[Sequence[Message]]]) -> None:
+        """Send what the tasks want sent; return when the broker has it. Raises TransportError.
+
+        A message that cannot be one is the error of its task.
+        """
         # Reads what came since: that the broker went, or that it takes nothing now.
         self.connection.serve(0.0)
         if self.connection.blocked:
             raise TransportError(f"the broker blocks publishers: {self.connection.blocked}")
+        for task in tasks:
+            try:
+                self._send(task.wanted)
+            except InputError as error:
+                task.error = error
+        self.publisher.flush(CONFIRM_TIMEOUT)
+
+    def _send(self, messages: Sequence[Message]) -> None:
         for each in messages:
             self.publisher.send(
                 each.exchange,
@@ -58,7 +74,6 @@ class _Link:
                 headers=each.headers,
                 content_type=each.content_type,
             )
-        self.publisher.flush(CONFIRM_TIMEOUT)
 
     def close(self) -> None:
         self.publisher.close()
@@ -106,7 +121,10 @@ def _blocked(connection: Connection) -> str:
 
 
 class AmqpBroker:
-    """``ports.Broker`` over RabbitMQ. Shared by all threads of a process, made after its fork."""
+    """``ports.Broker`` over RabbitMQ. Shared by all threads of a process, made after its fork.
+
+    One connection for what is published, one for questions.
+    """
 
     def __init__(self, settings: AmqpSettings) -> None:
         self._settings = replace(
@@ -115,30 +133,43 @@ class AmqpBroker:
             write_timeout=min(settings.write_timeout, CONFIRM_TIMEOUT),
         )
         self._hosts = tuple(f"{host}:{port}" for host, port in settings.hosts)
-        self._local = threading.local()
         self._breaker = Breaker(TransportError)
+        self._publishing = Turns(self._serve, _bytes_of, _AT_ONCE)
+        self._link: _Link | None = None
+        """What is published goes this way: used by whoever has the turn."""
+        self._asking = threading.Lock()
+        self._questions: _Link | None = None
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Send the messages; return when the broker has them all. Raises TransportError.
+        """Send the messages; return when the broker has them all. Raises TransportError, InputError.
 
-        A connection that broke while nobody used it is made anew, once: a message may then be
-        sent twice, which its event id makes harmless.
+        What threads send at once is confirmed at once. A message may be sent twice when it, or another one of its turn,
+        fails at first (a connection broke while nobody used it); its event id makes that harmless.
         """
-        begin = time.monotonic()
-        kept: _Link | None = getattr(self._local, "link", None)
-        if kept is not None and kept.is_open:
-            try:
-                return kept.publish(messages)
-            except TransportError:
-                self._forget()
-                if time.monotonic() - begin > _SECOND_TRY_WITHIN:
-                    raise
-        link = self._link()
+        self._publishing.do(messages)
+
+    def _serve(self, tasks: Sequence[Task[Sequence[Message]]]) -> None:
+        begin, is_kept = time.monotonic(), self._link is not None and self._link.is_open
+        failure = self._try(tasks)
+        if failure is None:
+            return
+        if time.monotonic() - begin > _SECOND_TRY_WITHIN or not (is_kept or len(tasks) > 1):
+            for task in tasks:
+                task.error = task.error or failure
+            return
+        # One by one: what is wrong with one of them is not the error of the others.
+        for task in tasks:
+            task.error = task.error or self._try([task])
+
+    def _try(self, tasks: Sequence[Task[Sequence[Message]]]) -> TransportError | None:
+        """Publish; return what went wrong."""
         try:
-            link.publish(messages)
-        except TransportError:
-            self._forget()
-            raise
+            self._link = self._open(self._link)
+            self._link.publish(tasks)
+        except TransportError as error:
+            _close(self._link)
+            self._link = None
+            return error
         return None
 
     def look(self, queues: Sequence[str]) -> Look:
@@ -155,12 +186,14 @@ class AmqpBroker:
         return self._ask(lambda connection: _depth(connection, queue))
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
-        link = self._link()
-        try:
-            return question(link.connection)
-        except TransportError:
-            self._forget()
-            raise
+        with self._asking:
+            try:
+                self._questions = self._open(self._questions)
+                return question(self._questions.connection)
+            except TransportError:
+                _close(self._questions)
+                self._questions = None
+                raise
 
     def server(self) -> Server:
         """Return what the broker says of itself: connects anew, looks for the exchange of events, and publishes what
@@ -181,14 +214,15 @@ class AmqpBroker:
         return Server("rabbitmq-server", self._hosts, version, blocked=blocked, missing=missing)
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        self._forget()
+        """Close the connections, which nobody may use at the moment."""
+        _close(self._link)
+        _close(self._questions)
+        self._link = self._questions = None
 
-    def _link(self) -> _Link:
-        kept: _Link | None = getattr(self._local, "link", None)
+    def _open(self, kept: _Link | None) -> _Link:
         if kept is not None and kept.is_open:
             return kept
-        self._forget()
+        _close(kept)
         self._breaker.check()
         try:
             link = _Link(self._settings)
@@ -196,11 +230,13 @@ class AmqpBroker:
             self._breaker.trip(str(error))
             raise
         self._breaker.reset()
-        self._local.link = link
         return link
 
-    def _forget(self) -> None:
-        kept: _Link | None = getattr(self._local, "link", None)
-        self._local.link = None
-        if kept is not None:
-            kept.close()
+
+def _close(link: _Link | None) -> None:
+    if link is not None:
+        link.close()
+
+
+def _bytes_of(messages: Sequence[Message]) -> int:
+    return sum(len(each.body) for each in messages)

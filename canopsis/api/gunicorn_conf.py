@@ -4,10 +4,11 @@
 files stand in the command of ``etc/supervisord.d/webserver.conf``.
 """
 
+from canopsis.api.limits import THREADS as _THREADS
 from canopsis.heap import give_back as _give_back
 
 worker_class = "canopsis.api.worker.Worker"
-threads = 8
+threads = _THREADS
 # Well below the usual 1024 open files of a process: each has its connections to broker and database too.
 worker_connections = 500
 timeout = 30

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from canopsis.errors import RequestError
 
-THREADS = 8
-"""Requests that a process works on at once, unless gunicorn's ``--threads`` says otherwise."""
+THREADS = 16
+"""Requests that a process works on at once, unless gunicorn's ``--threads`` says otherwise. Most wait for a server."""
 
 MEMORY = 320 << 20
 """Bytes that the requests of a process may cost at once: bodies, what is made of them, answers."""
@@ -57,7 +57,8 @@ class Pool:
             self._taken[holder] -= amount
             if self._taken[holder] <= 0:
                 del self._taken[holder]
-            self._free.notify_all()
+            if self._waiting:
+                self._free.notify_all()
 
     @contextmanager
     def held(self, holder: str) -> Iterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
 
 from itsdangerous import BadSignature, Signer
 from werkzeug.wrappers import Request, Response
@@ -92,7 +91,7 @@ class LocalUsers:
             return None
 
 
-def demand_same_site(request: Request, identity: Identity, trusted: Sequence[Network] = ()) -> None:
+def demand_same_site(request: Request, identity: Identity, trusted: tuple[Network, ...] = ()) -> None:
     """Raise RequestError (403) when a page of another site may have made a browser send this."""
     if identity.via != "session" or request.method in _READING or request.headers.get(CSRF_HEADER):
         return

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from werkzeug.wrappers import Request
 
 from canopsis.api.settings import Network
 
+_REMEMBERED = 4096
+"""Addresses whose meaning is remembered: a client sends many requests."""
 
-def client_address(request: Request, trusted: Sequence[Network]) -> str:
+
+def client_address(request: Request, trusted: tuple[Network, ...]) -> str:
     """Return the address of the client: the last one of ``X-Forwarded-For`` that is no proxy of ours.
 
     The header is believed only as far as those in ``trusted`` wrote it.
@@ -25,7 +28,7 @@ def client_address(request: Request, trusted: Sequence[Network]) -> str:
     return _normal(found) or found
 
 
-def scheme_of(request: Request, trusted: Sequence[Network]) -> str:
+def scheme_of(request: Request, trusted: tuple[Network, ...]) -> str:
     """Return ``http`` or ``https``: how the client sees this site."""
     given = request.headers.get("X-Forwarded-Proto", "")
     if given in ("http", "https") and is_one_of(request.remote_addr or "", trusted):
@@ -33,12 +36,14 @@ def scheme_of(request: Request, trusted: Sequence[Network]) -> str:
     return request.scheme
 
 
-def is_one_of(address: str, networks: Sequence[Network]) -> bool:
+@lru_cache(_REMEMBERED)
+def is_one_of(address: str, networks: tuple[Network, ...]) -> bool:
     """Tell whether an address is in one of ``networks``."""
     normal = _normal(address)
     return bool(normal) and any(ip_address(normal) in network for network in networks)
 
 
+@lru_cache(_REMEMBERED)
 def _normal(address: str) -> str:
     """Return an address as it is written shortest, an IPv4 one without its IPv6 disguise; nothing for what is none."""
     try:

@@ -1,4 +1,4 @@
-"""The web server's way to the broker: confirmed, by thread, made anew, and content with few rights."""
+"""The web server's way to the broker: confirmed, shared by threads, made anew, and content with few rights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def message(body: bytes = b"{}", exchange: str = EVENTS, key: str = KEY) -> Mess
 
 @pytest.fixture
 def broker(rabbitmq: RabbitMQ) -> Iterator[AmqpBroker]:
-    """A broker of this thread."""
+    """A broker as a process of the web server has it."""
     found = AmqpBroker(rabbitmq.settings())
     yield found
     found.close()
@@ -51,9 +51,9 @@ def restricted(rabbitmq: RabbitMQ) -> Iterator[AmqpSettings]:
 
 
 def own_connection(broker: AmqpBroker) -> Connection:
-    """Return the connection of this thread."""
-    connection: Connection = broker._local.link.connection
-    return connection
+    """Return the connection that it publishes on."""
+    assert broker._link is not None
+    return broker._link.connection
 
 
 def test_what_is_published_is_there(broker: AmqpBroker, tap: Tap) -> None:
@@ -83,11 +83,11 @@ def test_threads_do_not_get_in_each_others_way(broker: AmqpBroker, tap: Tap) -> 
     assert sorted(found) == sorted(f"{number}.{part}" for number in range(40) for part in range(20))
 
 
-def test_one_thread_keeps_one_connection(broker: AmqpBroker, tap: Tap) -> None:
+def test_all_threads_share_one_connection_which_is_kept(broker: AmqpBroker, tap: Tap) -> None:
     broker.publish([message()])
     first = own_connection(broker)
-    for _ in range(10):
-        broker.publish([message()])
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(lambda _: broker.publish([message()]), range(10)))
     assert own_connection(broker) is first
     broker.close()
     assert not first.is_open
@@ -103,6 +103,22 @@ def test_what_no_queue_takes_is_an_error(broker: AmqpBroker, tap: Tap) -> None:
     tap.open()
     broker.publish([message()])
     assert len(tap.messages()) == 1
+
+
+def test_what_is_wrong_with_one_message_is_not_the_error_of_others_sent_at_once(broker: AmqpBroker, tap: Tap) -> None:
+    def publish(number: int) -> str:
+        exchange = {0: "nothing", 1: DEAD}.get(number % 8, EVENTS)
+        key = "k" * (300 if number % 8 == 2 else 3)
+        try:
+            broker.publish([message(str(number).encode(), exchange, key)])
+        except (TransportError, InputError) as error:
+            return type(error).__name__
+        return "sent"
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(publish, range(80)))
+    assert found == ["TransportError", "TransportError", "InputError", *["sent"] * 5] * 10
+    assert {int(body) for _, body in tap.messages()} == {number for number in range(80) if number % 8 > 2}
 
 
 def test_an_exchange_that_is_not_there_is_an_error_and_no_end(broker: AmqpBroker, tap: Tap) -> None:
