@@ -264,7 +264,7 @@ check_types_of() {
     local folder=$1 files roots
     mapfile -t files < <(git ls-files --cached --others --exclude-standard -- ":(glob)$folder/*.py")
     roots=$(find tests -type d ! -name __pycache__ -path "$(cut -d/ -f1-2 <<<"$folder")*" | sort | paste -sd:)
-    MYPYPATH=$folder:molecule/shared/testing:benchmarks:tests:tests/servers:tests/servers/chain:$roots \
+    MYPYPATH=$folder:molecule/shared/testing:benchmarks:tests:tests/servers:tests/servers/chain:tests/servers/api:$roots \
         attempt mypy --explicit-package-bases --follow-imports=silent --no-strict-optional --allow-untyped-calls \
         --no-warn-return-any --implicit-reexport --no-strict-equality --no-warn-unused-ignores \
         --disable-error-code=var-annotated --disable-error-code=func-returns-value --disable-error-code=dict-item \

@@ -247,11 +247,13 @@ def main() -> int:
 
 
 def _measure(site: Site, case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
-    chain = site.chain if case.grouping == "two hops" else grouped_alone(site.chain)
+    is_default = case.grouping == "two hops"
+    chain = site.chain if is_default else grouped_alone(site.chain)
+    workers = arguments.workers if is_default else 1
     engines = (
         nullcontext(site)
         if arguments.prefix
-        else own_engines(site, chain, partial(filling.fill, count=arguments.stored))
+        else own_engines(site, chain, partial(filling.fill, count=arguments.stored), workers)
     )
     with engines as running, client.opened(running.store) as db:
         running.await_ready(db)
@@ -287,6 +289,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prefix", type=Path, help="measure the running site in DIR")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each run (default 60)")
     parser.add_argument("--stored", type=int, default=0, help="store so many events first, of the day before")
+    parser.add_argument("--workers", type=int, default=1, help="instances of the worker (default 1)")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     return parser.parse_args()

@@ -6,17 +6,22 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from itertools import islice
 
-from load import ENTITIES, Body, bodies
+import msgspec
+from load import ENTITIES, OUTPUT, RESOURCES, Body, bodies
+from msgspec import structs
 
+from canopsis.core.alarm import Alarm, Step
 from canopsis.core.event import Event
 from canopsis.core.normalise import normalise
 from canopsis.engines.eventstore import EventStore
 from canopsis.engines.perfdata import Perfdata
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Engine
-from canopsis.store import event_log, write
+from canopsis.store import alarms, event_log, metrics, write
 from canopsis.store.client import Store
+from canopsis.store.operations import Document, Operation
 
 HOURS = 24
 """The events are spread over so many hours before now."""
@@ -24,35 +29,51 @@ HOURS = 24
 _BATCH = 500
 
 
-def fill(db: Store, count: int) -> None:
-    """Store ``count`` events, each entity's in order, and put the log into shape as the beats do."""
+def fill(db: Store, count: int, size: int = _BATCH, *, beaten: bool = True) -> None:
+    """Store ``count`` events, each entity's in order, ``size`` in a segment; put the log into shape as beats do."""
     if not count:
         return
     began = time.monotonic()
     stored = 0
-    for batch, received in _batches(bodies("stored"), count):
+    known = bodies("stored")
+    write.apply(db, {metrics.NAMES: [*_metrics(known)]})
+    for batch, received in _batches(known, count, size):
         write.apply(db, {event_log.COLLECTION: [*event_log.inserts(batch, {}, received)]})
         stored += len(batch)
-        if stored % 500_000 < _BATCH:
+        if stored % 500_000 < size:
             print(f"stored {stored:,} of {count:,} events, {time.monotonic() - began:.0f} s", flush=True)
-    for engine in (Perfdata(8), EventStore()):
+    for engine in (Perfdata(8), EventStore()) if beaten else ():
         _beat_out(db, engine)
-    print(f"the log is in shape after {time.monotonic() - began:.0f} s", flush=True)
+    print(f"the log is filled after {time.monotonic() - began:.0f} s", flush=True)
 
 
-def _batches(known: list[Body], count: int) -> Iterator[tuple[list[Event], float]]:
+def _metrics(known: list[Body]) -> Iterator[Operation]:
+    for number, body in enumerate(known):
+        event = _event(body, number, time.time())
+        for value in event.perf_data_array:
+            yield metrics.name(event.entity_id, value.metric, value.unit)
+
+
+def event_id(number: int) -> str:
+    """Return the id of a stored event by its number."""
+    return f"stored{number:026d}"
+
+
+def _batches(known: list[Body], count: int, size: int) -> Iterator[tuple[list[Event], float]]:
     now = time.time()
     first = now - HOURS * 3600
     step = HOURS * 3600 / count
     generator = random.Random(1)
-    for begin in range(0, count, _BATCH):
+    for begin in range(0, count, size):
         moment = first + begin * step
-        yield [_event(known, generator, begin + at, moment) for at in range(min(_BATCH, count - begin))], moment
+        # The first entity has one in each batch: its series has a point every few seconds.
+        chosen = [0, *(generator.randrange(1, ENTITIES) for _ in range(1, min(size, count - begin)))]
+        yield [_event(known[entity], begin + at, moment) for at, entity in enumerate(chosen)], moment
 
 
-def _event(known: list[Body], generator: random.Random, number: int, moment: float) -> Event:
-    raw = json.loads(known[generator.randrange(ENTITIES)].by_state[0] + b"%.3f}" % moment)
-    return normalise(raw | {"event_id": f"stored{number:026d}"}, moment)
+def _event(body: Body, number: int, moment: float) -> Event:
+    raw = json.loads(body.by_state[0] + b"%.3f}" % moment)
+    return normalise(raw | {"event_id": event_id(number)}, moment)
 
 
 def _beat_out(db: Store, engine: Engine) -> None:
@@ -63,3 +84,48 @@ def _beat_out(db: Store, engine: Engine) -> None:
         effects = engine.beat(context.now, context)
         write.apply(db, effects.write)
         more = effects.more
+
+
+def fill_alarms(db: Store, opened: int, resolved: int) -> None:
+    """Store ``opened`` open alarms, ten of a component, and ``resolved`` ones that the same entities had before."""
+    began = time.monotonic()
+    now = time.time()
+    documents = (_alarm(number, opened, now) for number in range(opened + resolved))
+    stored = 0
+    while batch := list(islice(documents, 5000)):
+        db[alarms.COLLECTION].insert_many(batch)
+        stored += len(batch)
+        if stored % 500_000 == 0:
+            print(f"stored {stored:,} alarms, {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _alarm(number: int, opened: int, now: float) -> Document:
+    entity = number % opened
+    component, resource = f"host{entity // RESOURCES:05d}.example.org", f"service{entity % RESOURCES}"
+    is_open = number < opened
+    age = (entity if is_open else number) * 7 % 2_000_000
+    created = now - age - (0 if is_open else 86400)
+    # One in a thousand is unknown, the others are warnings and critical ones.
+    state = 3 if entity % 1000 == 0 else 1 + entity % 2
+    step = Step(type="stateinc", t=created, author="bench", message=OUTPUT, value=state, e=f"e{number}")
+    alarm = Alarm(
+        id=f"{number * 2654435761 % (1 << 64):032x}",
+        display_name=f"AL-{number}",
+        open=is_open,
+        entity_id=f"resource:{component}/{resource}",
+        source_type="resource",
+        connector=("nagios", "zabbix", "prometheus")[entity % 3],
+        connector_name="bench",
+        component=component,
+        resource=resource,
+        state=state,
+        status=1 if is_open else 0,
+        output=OUTPUT,
+        initial_output=OUTPUT,
+        created=created,
+        updated=created + entity % 600,
+        last_event=now,
+        resolved=None if is_open else created + 3600,
+        steps=[step, structs.replace(step, type="statusinc", value=1)],
+    )
+    return dict(msgspec.to_builtins(alarm))

@@ -17,7 +17,7 @@ REPEATING = 1_800
 CHANGING = 2_000
 """Of the entities: so many have an open alarm that is only repeated, so many change their state."""
 
-_OUTPUT = "response time 0.042 s, 1532 connections, queue 12 of 400, last reload by deploy 3 h ago, node ready"
+OUTPUT = "response time 0.042 s, 1532 connections, queue 12 of 400, last reload by deploy 3 h ago, node ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _body(connector: str, number: int) -> Body:
             "component": component,
             "resource": resource,
             "state": state,
-            "output": _OUTPUT,
+            "output": OUTPUT,
             "perf_data_array": [
                 {"metric": "time", "value": 0.042, "unit": "s", "warn": "1", "crit": "5"},
                 {"metric": "connections", "value": 1532.0, "max": 4000.0},

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from figures import cpu_seconds, listeners
@@ -22,7 +22,7 @@ from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
 _SERVERS = Path(__file__).parents[1] / "tests" / "servers"
-sys.path[:0] = [str(_SERVERS), str(_SERVERS / "chain")]
+sys.path[:0] = [str(_SERVERS), str(_SERVERS / "chain"), str(_SERVERS / "api")]
 
 READY_SECONDS = 60.0
 
@@ -35,6 +35,7 @@ class Site:
     store: StoreSettings
     chain: ChainSettings
     api: Api | None = None
+    workers: int = 1
 
     def seen(self, db: Store, entity_ids: list[str]) -> list[str]:
         """Return the entities that show an open alarm: over HTTP where there is an API, else in the database."""
@@ -72,7 +73,8 @@ class Site:
             states = {found["process"]: found["state"] for found in living}
             held = {number for found in living for number in found["partitions"]}
             running = all(states.get(process) == "running" for process in self.chain.processes())
-            return running and len(held) == self.chain.partitions
+            holders = sum(1 for found in living if found["partitions"])
+            return running and len(held) == self.chain.partitions and holders >= self.workers
 
         if not wait.until(ready, READY_SECONDS):
             raise SystemExit(f"the engines are not ready after {READY_SECONDS:g} s: {leases.instances(db, 1e9)}")
@@ -97,7 +99,9 @@ def own_servers(folder: Path | None = None) -> Iterator[Site]:
 
 
 @contextmanager
-def own_engines(site: Site, chain: ChainSettings, prepare: Callable[[Store], object]) -> Iterator[Site]:
+def own_engines(
+    site: Site, chain: ChainSettings, prepare: Callable[[Store], object], workers: int = 1
+) -> Iterator[Site]:
     """Run ``chain`` over the servers of ``site``, on empty queues and a database that ``prepare`` is given first."""
     from chain_processes import Chain  # noqa: PLC0415 - the path is set above
 
@@ -108,13 +112,60 @@ def own_engines(site: Site, chain: ChainSettings, prepare: Callable[[Store], obj
     with tempfile.TemporaryDirectory() as logs:
         engines = Chain(site.amqp, site.store, Path(logs), chain)
         engines.start()
+        for number in range(2, workers + 1):
+            engines.add("worker", number)
         try:
-            yield Site(site.amqp, site.store, chain)
+            yield Site(site.amqp, site.store, chain, workers=workers)
         finally:
             engines.stop()
             sys.stderr.write(
                 "".join(line for line in engines.logs().splitlines(True) if " INFO " not in line and "---" not in line)
             )
+
+
+@contextmanager
+def own_web(site: Site) -> Iterator[int]:
+    """Run the web server over the servers of ``site`` (see ``for_web``); yields its port."""
+    from web import Web, add_server_user, add_users  # noqa: PLC0415 - the path is set above
+
+    with client.opened(site.store) as db, tempfile.TemporaryDirectory() as folder:
+        migrations.ensure(db)
+        add_users(db)
+        add_server_user(db)
+        web = Web(Path(folder))
+        web.start(_Listener(site.amqp.hosts[0][1]), _Listener(site.store.hosts[0][1]))
+        try:
+            yield web.port
+        finally:
+            web.stop()
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """A server, as the web server wants to know it."""
+
+    port: int
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    import servers  # noqa: PLC0415 - the path is set above
+
+    return int(servers.free_port())
+
+
+def for_web(site: Site) -> Site:
+    """Return ``site`` with the database that the web server reads."""
+    from web import DATABASE  # noqa: PLC0415 - the path is set above
+
+    return replace(site, store=replace(site.store, database=DATABASE))
+
+
+def headers_of(role: str) -> dict[str, str]:
+    """Return the headers that show who asks, as a user of ``role``."""
+    from web import key_of  # noqa: PLC0415 - the path is set above
+
+    return {"X-Canopsis-Authkey": key_of(role)}
 
 
 def grouped_alone(chain: ChainSettings) -> ChainSettings:

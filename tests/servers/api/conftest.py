@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from servers import MongoDB, RabbitMQ
-from web import DATABASE, Tap, Web, add_users
+from web import DATABASE, Tap, Web, add_server_user, add_users
 
 from canopsis.store import migrations
 from canopsis.store.client import Store
@@ -18,10 +18,7 @@ def site_db(mongodb: MongoDB) -> Iterator[Store]:
     with mongodb.database(DATABASE) as db:
         migrations.ensure(db)
         add_users(db)
-        # A module whose servers failed it may have left its user.
-        db.client.admin.command("dropAllUsersFromDatabase")
-        role = {"role": "readWrite", "db": DATABASE}
-        db.client.admin.command("createUser", "webserver", pwd="a password", roles=[role])
+        add_server_user(db)
         yield db
         db.client.admin.command("dropUser", "webserver")
 

@@ -204,6 +204,13 @@ def add_users(db: Store) -> None:
         users.save(db, User(name=f"some-{role}", role=role, password=password, authkeys=[key]))
 
 
+def add_server_user(db: Store) -> None:
+    """Make the user that the web server is to the database; a module whose servers failed it may have left its own."""
+    db.client.admin.command("dropAllUsersFromDatabase")
+    role = {"role": "readWrite", "db": db.name}
+    db.client.admin.command("createUser", "webserver", pwd="a password", roles=[role])
+
+
 def bytes_of(body: bytes | str) -> bytes:
     """Return a body as it was sent; py-amqp decodes what says that it is UTF-8."""
     return body if isinstance(body, bytes) else body.encode()
