@@ -11,6 +11,7 @@ import pytest
 
 from canopsis.api.sharing import Task, Turns
 from canopsis.errors import InputError, TransportError
+from canopsis.ops import wait
 
 MOST = 100
 
@@ -45,8 +46,7 @@ class Server:
             first = pool.submit(self.sharing.do, wanted[0])
             assert self.begun.wait(10)
             rest = [pool.submit(self.sharing.do, each) for each in wanted[1:]]
-            while self.sharing.waiting < len(rest):
-                threading.Event().wait(0.001)
+            assert wait.until(lambda: self.sharing.waiting >= len(rest), 10)
             self.enough.set()
             errors = [each.exception(10) for each in (first, *rest)]
         return [None if error is None else type(error) for error in errors]  # type: ignore[misc]
