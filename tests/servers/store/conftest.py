@@ -66,7 +66,7 @@ def watched(store: Store, mongodb: MongoDB) -> Iterator[tuple[Store, Commands]]:
         yield client[store.name], commands
 
 
-EXPLAINED = ("filter", "sort", "limit", "skip", "projection", "pipeline", "cursor")
+EXPLAINED = ("filter", "sort", "limit", "skip", "projection", "pipeline", "cursor", "hint")
 
 
 def explained(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import explained
+from conftest import explained, plans, values
 
 from canopsis.core.event import Event, to_document
 from canopsis.core.normalise import normalise
@@ -320,3 +320,11 @@ def test_no_read_goes_over_the_whole_log(history: Store, watched: tuple[Store, A
     assert found
     for asked, stages in found:
         assert "COLLSCAN" not in stages, asked
+
+
+def test_ids_that_are_not_there_cost_no_segment_however_many_there_are(watched: tuple[Store, Any]) -> None:
+    for number in range(50):
+        log(watched[0], *[event(f"e{number}.{at}", NOW - number) for at in range(100)])
+    absent = [(f"absent{number}", NOW) for number in range(1000)]
+    found = plans(watched, lambda db: event_log.contents(db, absent), "executionStats")
+    assert [sum(values(plan, "totalDocsExamined")) for _, plan in found] == [0]
