@@ -159,7 +159,9 @@ class AmqpBroker:
             return
         # One by one: what is wrong with one of them is not the error of the others.
         for task in tasks:
-            task.error = task.error or self._try([task])
+            if task.error is None:
+                failure = self._try([task])
+                task.error = task.error or failure
 
     def _try(self, tasks: Sequence[Task[Sequence[Message]]]) -> TransportError | None:
         """Publish; return what went wrong."""

@@ -146,6 +146,14 @@ def test_a_connection_that_was_cut_is_made_anew(broker: AmqpBroker, tap: Tap) ->
     assert [body for _, body in tap.messages()] == [b"before", b"after"]
 
 
+def test_what_is_wrong_with_a_message_is_told_also_when_the_connection_was_cut(broker: AmqpBroker, tap: Tap) -> None:
+    broker.publish([message(b"before")])
+    own_connection(broker).wire.transport.sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(InputError):
+        broker.publish([message(b"after", key="k" * 256)])
+    assert [body for _, body in tap.messages()] == [b"before"]
+
+
 def test_headers_and_message_id_travel(rabbitmq: RabbitMQ, broker: AmqpBroker, tap: Tap) -> None:
     broker.publish([Message(EVENTS, KEY, b"x", "text/plain", "m-1", {"source": "test", "n": 3})])
     [found] = tap.raw()
