@@ -105,13 +105,14 @@ def status(call: Call) -> Response:
 def _open(call: Call) -> Iterator[Alarm]:
     """Yield the open alarms that all matchers of a request match. Raises InputError, StoreError."""
     wanted = [_matcher(each) for each in call.query.filter or ()]
-    start: int | None = 0
-    while start is not None and start < MOST:
-        page = call.ask(alarms.listing, AlarmQuery(paging=Paging(start, _PAGE, "created", call.weigh)))
+    count, after = 0, ""
+    while count < MOST:
+        page = call.ask(alarms.listing, AlarmQuery(paging=Paging(0, _PAGE, "created", call.weigh, after)))
         found = (convert(document, Alarm) for document in page.data)
         yield from (alarm for alarm in found if all(matches(_labels(alarm)) for matches in wanted))
-        whole = len(page.data) == _PAGE
-        start = page.next if isinstance(page.next, int) else start + _PAGE if whole else None
+        if page.next is None:
+            return
+        count, after = count + len(page.data), str(page.next)
 
 
 def _labels(alarm: Alarm) -> dict[str, str]:
