@@ -117,7 +117,7 @@ _ENVELOPE: Schema = {
         "exact": {"const": False, "description": "Only where counting was given up: there may be more than `total`."},
         "next": {
             "type": ["integer", "string"],
-            "description": "Where to go on: `start`, where a page ended before its `limit`; in a list by key `after`.",
+            "description": "Only where there is more than the page: its `after`, or `start` in a list that has that.",
         },
         "older": {
             "type": ["string", "null"],
