@@ -1,7 +1,7 @@
 """Segments: the events of a batch as one document of the event log, compressed, with what they are found by.
 
 ``{_id, n, t0, t1, at, ids, entities, types, states, z, v}``: how many events, their first and last time, when the last
-was received, keys of their ids and of their entities (see ``key``), which types and states there are, all
+was received, keys of their ids and of their entities (see ``key_in``), which types and states there are, all
 groups of events, all measured values. Many small segments become a larger one; then ``z`` has several groups.
 """
 
@@ -45,17 +45,12 @@ class Group(msgspec.Struct, omit_defaults=True):
     trail: dict[str, list[Decision]] = {}
 
 
-def key(moment: float, text: str) -> int:
-    """Return the key of an id, or of an entity, in the hour of ``moment`` (seconds): the hour, then a hash.
+def key_in(hour: int, text: str) -> int:
+    """Return the key of an id, or of an entity, in an hour, counted from the epoch: the hour, then a hash.
 
     What is stored now has keys of this hour: an index of them grows at its end, and what is old costs nothing. Two
     texts may have one key; who reads compares the text too.
     """
-    return key_in(hour_of(moment), text)
-
-
-def key_in(hour: int, text: str) -> int:
-    """Return the key of ``text`` in an hour, counted from the epoch."""
     digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
     return hour << _HASH_BITS | int.from_bytes(digest, "big") >> 64 - _HASH_BITS
 
