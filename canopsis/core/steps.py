@@ -1,27 +1,26 @@
-"""How an alarm stays small: its newest steps are in its document, older ones in segments beside it.
+"""How an alarm stays small: the steps of its last write are in its document, older ones in segments beside it.
 
-A segment is made once and never changed. Its id follows from what is in it and from the segment
-before it, so that the same work done again makes the same one.
+A segment is made once and never changed. What an alarm costs to write does not grow with what happened to it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import structs
 
 from canopsis.core.alarm import SYSTEM, Alarm, Step
 
-KEPT = 100
-"""Steps that stay in an alarm when it is folded."""
+KEPT = 10
+"""Steps that stay in an alarm at most: those of its last write."""
 
-MOST = 150
-"""Steps that an alarm may have: folding each time that one more came would rewrite them each time."""
+MOST = 100
+"""Steps of a segment."""
 
-_ENCODER = msgspec.json.Encoder()
+Name = Callable[[int], str]
+"""Gives a segment of so many steps its id."""
 
 
 class Segment(msgspec.Struct, kw_only=True):
@@ -33,22 +32,25 @@ class Segment(msgspec.Struct, kw_only=True):
     steps: list[Step]
 
 
-def folded(alarm: Alarm) -> tuple[Alarm, list[Segment]]:
-    """Return ``alarm`` with at most ``MOST`` steps, and the segments that took the others, oldest first."""
+def folded(alarm: Alarm, fresh: int, name: Name) -> tuple[Alarm, list[Segment]]:
+    """Return ``alarm`` with the newest of its steps, and the segments that took the others, oldest first.
+
+    ``fresh`` is how many steps are new; without any nothing changes.
+    """
     counter, own = parts(alarm.steps)
-    if len(own) <= MOST:
+    cut = _cut(own, min(fresh, KEPT)) if fresh else 0
+    if not cut:
         return alarm, []
-    cut = _cut(own)
     old, kept = own[:cut], own[cut:]
-    segments = list(_segments(alarm, old))
+    segments = list(_segments(alarm, old, name))
     steps = [_counted(counter, old), *kept]
     return structs.replace(alarm, steps=steps, older=segments[-1].id), segments
 
 
-def _cut(steps: Sequence[Step]) -> int:
+def _cut(steps: Sequence[Step], kept: int) -> int:
     """Return how many of ``steps`` go: those of one event stay together."""
-    cut = len(steps) - KEPT
-    while steps[cut].e and steps[cut - 1].e == steps[cut].e:
+    cut = len(steps) - kept
+    while 0 < cut < len(steps) and steps[cut].e and steps[cut - 1].e == steps[cut].e:
         cut += 1
     return cut
 
@@ -58,12 +60,11 @@ def parts(steps: list[Step]) -> tuple[Step | None, list[Step]]:
     return (steps[0], steps[1:]) if steps and steps[0].type == "statecounter" else (None, steps)
 
 
-def _segments(alarm: Alarm, old: Sequence[Step]) -> Iterator[Segment]:
+def _segments(alarm: Alarm, old: Sequence[Step], name: Name) -> Iterator[Segment]:
     older = alarm.older
-    for at in range(0, len(old), KEPT):
-        steps = list(old[at : at + KEPT])
-        content = _ENCODER.encode([alarm.id, older, steps])
-        segment = Segment(id=blake2b(content, digest_size=16).hexdigest(), alarm_id=alarm.id, older=older, steps=steps)
+    for at in range(0, len(old), MOST):
+        steps = list(old[at : at + MOST])
+        segment = Segment(id=name(len(steps)), alarm_id=alarm.id, older=older, steps=steps)
         older = segment.id
         yield segment
 

@@ -106,7 +106,7 @@ class AlarmEngine(Engine):
         memory, now = self._memory, ctx.now
         moving = {event.entity_id for event in events if not is_quiet(event, *self._where(event), now)}
         past = self._past([event for event in events if event.entity_id in moving], moving, ctx)
-        work = _Work(effects, Writing(), now)
+        work = _Work(effects, Writing(ctx.new_id), now)
         for place, event in zip(acting, events, strict=True):
             if past is not None and event.entity_id in moving:
                 effects.forward[place] = self._act(event, work, past)

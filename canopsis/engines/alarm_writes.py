@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,12 +12,16 @@ from canopsis.core.change import Change
 from canopsis.core.event import Event
 from canopsis.core.steps import Segment, folded
 from canopsis.store import alarm_steps, alarms
-from canopsis.store.operations import Document, Guarded, Insert, Operation, Writes
+from canopsis.store.operations import Guarded, Insert, Operation, Writes
 
 _ALWAYS = {"last_event", "events_count", "written_by"}
 """Fields that repeats move in memory alone: whenever anything is written they go along."""
 
 _FOLDED = {"steps", "older"}
+
+
+MOST_STEPS = 1000
+"""Steps of the segments that are one document."""
 
 
 @dataclass(slots=True)
@@ -29,18 +33,47 @@ class _Pending:
     alarm: Alarm
     fields: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
+
+
+class _Segments:
+    """The segments of one batch: those of many alarms are one document."""
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._document = ""
+        self._place = self._room = 0
+        self._found: dict[str, list[Segment]] = {}
+
+    def fold(self, alarm: Alarm, fresh: int) -> None:
+        """Take the steps out of an alarm, which is the one that is remembered, that are not of its last write."""
+        after, segments = folded(alarm, fresh, self._name)
+        alarm.steps, alarm.older = after.steps, after.older
+        for segment in segments:
+            self._found.setdefault(alarm_steps.document_of(segment.id), []).append(segment)
+
+    def inserts(self) -> list[Operation]:
+        """Return the writes."""
+        return [alarm_steps.insert(document, segments) for document, segments in self._found.items()]
+
+    def _name(self, steps: int) -> str:
+        if self._room < steps:
+            self._document, self._place, self._room = self._new_id(), 0, MOST_STEPS
+        name = alarm_steps.segment_id(self._document, self._place)
+        self._place += 1
+        self._room -= steps
+        return name
 
 
 class Writing:
-    """The writes of one batch."""
+    """The writes of one batch. ``new_id`` gives ids of documents."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_id: Callable[[], str]) -> None:
         self._pending: dict[str, _Pending] = {}
+        self._segments = _Segments(new_id)
 
     def add(self, before: Alarm | None, change: Change) -> Alarm:
         """Take a change in; return the alarm as it is to be remembered."""
-        alarm, segments = folded(change.alarm)
+        alarm = change.alarm
         work = self._pending.get(alarm.id)
         if work is None:
             work = self._pending[alarm.id] = _Pending(before is None, 1 if before is None else before.rev + 1, alarm)
@@ -48,7 +81,6 @@ class Writing:
         work.alarm = alarm
         work.fields |= change.fields
         work.steps += change.steps
-        work.segments += segments
         return alarm
 
     def writes(self, events: Sequence[Event], after: Sequence[Event]) -> Writes:
@@ -60,7 +92,9 @@ class Writing:
         if not works:
             return {}
         self._sign(events, after)
-        segments: list[Operation] = [alarm_steps.insert(segment) for work in works for segment in work.segments]
+        for work in works:
+            self._segments.fold(work.alarm, len(work.steps))
+        segments = self._segments.inserts()
         older: Writes = {alarm_steps.COLLECTION: segments} if segments else {}
         return older | {alarms.COLLECTION: [_operation(work) for work in works]}
 
@@ -87,8 +121,5 @@ def _until_its_end(alarm: Alarm, ids: list[str]) -> list[str]:
 def _operation(work: _Pending) -> Operation:
     if work.is_new:
         return Insert(msgspec.to_builtins(work.alarm), guarded=True)
-    names = work.fields | _ALWAYS | (_FOLDED if work.segments else set())
-    change: Document = {"$set": builtins_of(work.alarm, names)}
-    if work.steps and not work.segments:
-        change["$push"] = {"steps": {"$each": msgspec.to_builtins(work.steps)}}
-    return Guarded(work.alarm.id, change)
+    names = work.fields | _ALWAYS | (_FOLDED if work.steps else set())
+    return Guarded(work.alarm.id, {"$set": builtins_of(work.alarm, names)})

@@ -15,11 +15,13 @@ from canopsis.core.alarm import Alarm, Step
 from canopsis.errors import RequestError
 from canopsis.store import alarm_steps, alarms
 from canopsis.store.alarms import AlarmQuery
-from canopsis.store.operations import Document
 
 resource = Resource("alarms", service="alarms")
 
 ALARM = Thing("alarm", "alarm_id", alarms.get)
+
+PART = 100
+"""Steps of an answer, but for those of one write that is larger."""
 
 
 class StepsQuery(msgspec.Struct, frozen=True):
@@ -31,7 +33,7 @@ class StepsQuery(msgspec.Struct, frozen=True):
 resource.listing(
     "/alarms", "List alarms, by default the open ones, the newest first.", alarms.listing, AlarmQuery, answer=Alarm
 )
-resource.item("/alarms/<alarm_id>", "Show an alarm with its newest steps.", ALARM, answer=Alarm)
+resource.item("/alarms/<alarm_id>", "Show an alarm with the steps of its last change.", ALARM, answer=Alarm)
 
 
 @resource.get(
@@ -45,19 +47,13 @@ resource.item("/alarms/<alarm_id>", "Show an alarm with its newest steps.", ALAR
 def steps(call: Call) -> Response:
     """Return a part of the steps of an alarm: a full walk meets each step once, also while new ones come."""
     alarm, older = ALARM.find(call), call.query.older
-    listed = alarm["steps"]
-    counters = [step["value"] for step in listed if step["type"] == "statecounter"]
-    total = sum(counters) + len(listed) - len(counters)
-    part = alarm if older is None else _part(call, alarm, older)
-    shown = [step for step in reversed(part["steps"]) if step["type"] != "statecounter"]
-    return part_of(shown, total, part.get("older") or None)
-
-
-def _part(call: Call, alarm: Document, older: str) -> Document:
-    found = call.ask(alarm_steps.get, older)
-    if found is None or found["alarm_id"] != alarm["_id"]:
-        raise RequestError(404, f"alarm {alarm['_id']} has no part {older}", {"field": "older", "value": older})
-    return found
+    counters = [step["value"] for step in alarm["steps"] if step["type"] == "statecounter"]
+    own = [step for step in alarm["steps"] if step["type"] != "statecounter"]
+    begin, shown = (alarm.get("older", ""), own) if older is None else (older, [])
+    found = call.ask(alarm_steps.before, alarm["_id"], begin, PART - len(shown))
+    if found is None:
+        raise RequestError(404, f"alarm {alarm['_id']} has no part {begin}", {"field": "older", "value": begin})
+    return part_of([*found[0], *shown][::-1], sum(counters) + len(own), found[1] or None)
 
 
 actions.declare(resource, ALARM)

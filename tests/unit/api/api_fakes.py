@@ -118,7 +118,7 @@ class FakeDatabase:
             metrics.names: page,
             metrics.window: lambda *_series, **_window: self.points,
             alarms.get: self.documents.get,
-            alarm_steps.get: self.segments.get,
+            alarm_steps.before: self._steps_before,
             dead_letters.get: self._letter,
             dead_letters.mark_replayed: lambda *_letter: True,
             dead_letters.mark_discarded: lambda *_letter: True,
@@ -159,6 +159,15 @@ class FakeDatabase:
     def _letter(self, letter_id: str, weigh: Weigh) -> Document | None:
         weigh(self.size)
         return self.documents.get(letter_id)
+
+    def _steps_before(self, alarm_id: str, newest: str, most: int) -> tuple[list[Document], str] | None:
+        found: list[Document] = []
+        while newest and len(found) < most:
+            segment = self.segments.get(newest)
+            if segment is None or segment["alarm_id"] != alarm_id:
+                return None
+            found, newest = segment["steps"] + found, segment["older"]
+        return found, newest
 
     def _holder(self, sha256: str) -> User | None:
         holders = (user for user in self.users.values() if any(key.sha256 == sha256 for key in user.authkeys))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from api_fakes import NOW, Api, alarm
 
+from canopsis.api.resources import alarms as resource
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.query import Page, Paging
 
@@ -252,7 +253,8 @@ STEPS = [
 COUNTER = {"type": "statecounter", "t": 3.0, "author": "canopsis", "message": "", "value": 4, "e": "", "counts": {}}
 
 
-def test_b5_steps_are_read_part_by_part_newest_first(api: Api) -> None:
+def test_b5_steps_are_read_part_by_part_newest_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "PART", 3)
     api.database.documents["a1"] = alarm(_id="a1", steps=[COUNTER, *STEPS[4:]], older="s2")
     api.database.segments["s2"] = {"_id": "s2", "alarm_id": "a1", "older": "s1", "steps": STEPS[2:4]}
     api.database.segments["s1"] = {"_id": "s1", "alarm_id": "a1", "older": "", "steps": STEPS[:2]}

@@ -20,7 +20,6 @@ from canopsis.core.event_types.comment import Comment
 from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.event_types.snooze import Snooze
 from canopsis.core.event_types.ticket import AssocTicket
-from canopsis.core.steps import folded
 from canopsis.core.timers import due_events
 from canopsis.errors import InvalidEvent
 
@@ -81,10 +80,9 @@ class TestChecks:
         assert steps_of(alarm) == [("stateinc", 1), ("statusinc", 1), *moves]
 
     def test_case_26_thirty_moves_are_all_in_sight(self) -> None:
-        # Others fold what is beyond 20 moves; here it is what is beyond 150 steps, and all can be read.
+        # Others fold what is beyond 20 moves; here older ones stand beside the alarm, and all can be read.
         states = (1, 2, 3, 2) * 8
         alarm = alarm_after(*(check(state, at, f"e{at}") for at, state in enumerate(states[:30])))
-        assert folded(alarm) == (alarm, [])
         assert Counter(step.type for step in alarm.steps) == {"stateinc": 16, "statusinc": 1, "statedec": 14}
 
     def test_a02_a22_levels_without_an_ok_are_one_problem(self) -> None:

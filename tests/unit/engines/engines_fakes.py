@@ -62,10 +62,11 @@ class FakeContext:
     segments: dict[str, Segment] = field(default_factory=dict)
     reads: list[tuple[Any, ...]] = field(default_factory=list)
     away: bool = False
+    ids: int = 0
 
     def new_id(self) -> str:
-        self.reads.append(("new_id",))
-        return f"new-{len(self.reads)}"
+        self.ids += 1
+        return f"new-{self.ids}"
 
     def ask(self, read: Callable[..., Any], *args: Any) -> Any:
         """Answer for a function of the store."""

@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from canopsis.core.alarm import Alarm
+from canopsis.core.alarm import Alarm, Step
 from canopsis.core.change import alarm_id
 from canopsis.core.entity import partition_of
 from canopsis.core.event import Event
 from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.normalise import decode, normalise
-from canopsis.core.steps import Segment
+from canopsis.core.steps import KEPT, Segment, parts
 from canopsis.engines import alarm as alarm_module
 from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.errors import StoreError
 from canopsis.runtime.contract import Batch, Effects, Outgoing
+from canopsis.store.alarm_steps import segment_id
 from canopsis.store.operations import Guarded, Insert, Merge, Operation
 
 PARTITIONS = 8
@@ -45,8 +46,12 @@ def writes(effects: Effects) -> list[Operation]:
 
 
 def segments(effects: Effects) -> list[Segment]:
-    inserts = [operation for operation in effects.write["alarm_steps"] if isinstance(operation, Insert)]
-    return [msgspec.convert(operation.document, Segment) for operation in inserts]
+    inserts = [each.document for each in effects.write.get("alarm_steps", []) if isinstance(each, Insert)]
+    return [
+        msgspec.convert({"_id": segment_id(document["_id"], place), **found}, Segment)
+        for document in inserts
+        for place, found in enumerate(document["segments"])
+    ]
 
 
 def told(effects: Effects) -> list[dict[str, Any]]:
@@ -59,8 +64,10 @@ class Database:
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
+        self.segments: dict[str, Segment] = {}
 
     def apply(self, effects: Effects) -> None:
+        self.segments |= {segment.id: segment for segment in segments(effects)}
         ids = [op.document["_id"] if isinstance(op, Insert | Merge) else op.id for op in writes(effects)]
         assert len(set(ids)) == len(ids), "one write an alarm a batch"
         for operation in sorted(writes(effects), key=lambda op: isinstance(op, Insert)):
@@ -72,7 +79,19 @@ class Database:
 
     def context(self) -> FakeContext:
         found = [msgspec.convert(document, Alarm) for document in self.documents.values() if document["open"]]
-        return FakeContext(alarms={alarm.entity_id: alarm for alarm in found})
+        ctx = FakeContext(alarms={alarm.entity_id: alarm for alarm in found}, segments=self.segments)
+        ctx.ids = len(self.segments) * 1000
+        return ctx
+
+    def whole(self) -> dict[str, dict[str, Any]]:
+        """Return all alarms with all their steps, however they are kept."""
+        return {name: self._whole(document) for name, document in self.documents.items()}
+
+    def _whole(self, document: dict[str, Any]) -> dict[str, Any]:
+        steps, older = parts(msgspec.convert(document["steps"], list[Step]))[1], document["older"]
+        while older:
+            steps, older = self.segments[older].steps + steps, self.segments[older].older
+        return document | {"steps": steps, "older": ""}
 
     def _insert(self, document: dict[str, Any]) -> None:
         if document["_id"] in self.documents:
@@ -84,7 +103,6 @@ class Database:
     def _update(self, operation: Guarded) -> None:
         document = self.documents[operation.id]
         document.update(operation.change.get("$set", {}))
-        document["steps"] += operation.change.get("$push", {}).get("steps", {}).get("$each", [])
         document["rev"] += 1
 
 
@@ -120,8 +138,8 @@ def test_several_changes_of_a_batch_are_one_guarded_write() -> None:
     effects = alarms.process(Batch([check(1, 1), check(3, 2), check(0, 3)]), FakeContext())
     (update,) = writes(effects)
     assert isinstance(update, Guarded)
-    assert len(update.change["$push"]["steps"]["$each"]) == 4
-    assert update.change["$set"]["state"] == 0
+    counter, *fresh = update.change["$set"]["steps"]
+    assert (counter["value"], len(fresh), update.change["$set"]["state"]) == (2, 4, 0)
     assert [alert["state"] for alert in told(effects)] == [1, 3, 0]
     database.apply(effects)
     later = alarms.process(Batch([check(2, 4)]), FakeContext())
@@ -302,7 +320,7 @@ def run(events: list[Event], cuts: set[int]) -> tuple[dict[str, dict[str, Any]],
         database.apply(effects)
         alerts += told(effects)
         begin = end
-    return database.documents, alerts
+    return database.whole(), alerts
 
 
 MOVING = {"rev", "last_event", "events_count", "written_by"}
@@ -332,7 +350,7 @@ def test_redelivery_after_a_crash_changes_nothing(events: list[Event], crash: in
     restarted = engine()
     database.apply(restarted.process(Batch(events), database.context()))
     straight, _ = run(events, {crash})
-    assert without_rev(database.documents) == without_rev(straight)
+    assert without_rev(database.whole()) == without_rev(straight)
 
 
 def by_kind(effects: Effects) -> dict[str, int]:
@@ -480,7 +498,7 @@ def test_b5_a_thousand_changes_of_one_batch_are_one_small_document_and_its_segme
     assert list(effects.write) == ["alarm_steps", "alarms"], "what an alarm points to is written first"
     (insert,) = writes(effects)
     assert isinstance(insert, Insert)
-    assert len(insert.document["steps"]) <= 151
+    assert len(insert.document["steps"]) == KEPT + 1
     steps = sum(len(segment.steps) for segment in segments(effects))
     assert insert.document["steps"][0]["value"] == steps
     assert steps + len(insert.document["steps"]) - 1 == 1001
@@ -493,7 +511,7 @@ def test_b5_a_folded_alarm_is_written_whole_under_its_guard() -> None:
         batch = [check(at % 2 + 1, at, f"e{at}") for at in range(begin, begin + 50)]
         database.apply(alarms.process(Batch(batch), database.context()))
     (document,) = database.documents.values()
-    assert len(document["steps"]) <= 151
+    assert len(document["steps"]) == KEPT + 1
     assert document["older"]
     assert msgspec.convert(document, Alarm).steps == alarms._memory["component:web"].alarm.steps
 
