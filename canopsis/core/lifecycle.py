@@ -49,16 +49,20 @@ def apply(
         if change is None and event.author == SYSTEM:
             # Woken by a delay that is another one now: else it would be woken for ever.
             change = Change("changed", alarm, (), frozenset())
-        return _timed(change, rules)
+        return _timed(change, rules, exactly=event.author == SYSTEM)
     return _timed(opened(event, now), rules) if type(event) is Check and event.state else None
 
 
-def _timed(change: Change | None, rules: LifecycleRules) -> Change | None:
-    """Return a change with the time at which the alarm is to be looked at again; None when it changes nothing."""
+def _timed(change: Change | None, rules: LifecycleRules, *, exactly: bool = False) -> Change | None:
+    """Return a change with the time at which the alarm is to be looked at again; None when it changes nothing.
+
+    Unless ``exactly`` is asked for, one that is too early stays: to move it each time costs more than to look once.
+    """
     if change is None or change.kind == "seen":
         return change
-    wake_at = next_wake(change.alarm, rules)
-    if wake_at != change.alarm.wake_at:
+    wake_at, known = next_wake(change.alarm, rules), change.alarm.wake_at
+    stays = change.alarm.open and not exactly and known is not None and (wake_at is None or known <= wake_at)
+    if wake_at != known and not stays:
         timed = structs.replace(change.alarm, wake_at=wake_at)
         return Change(change.kind, timed, change.steps, change.fields | WAKE_AT)
     return change if change.steps or change.fields else None

@@ -8,6 +8,7 @@ from canopsis.core.alarm import SYSTEM, Alarm
 from canopsis.core.change import LifecycleRules
 from canopsis.core.event import Action, Event
 from canopsis.core.event_types import EVENT_TYPES
+from canopsis.core.event_types.wake import Wake
 
 _TIMED = [(each.struct, each.due) for each in EVENT_TYPES.values() if each.due is not None]
 
@@ -28,11 +29,8 @@ def due_events(alarm: Alarm, rules: LifecycleRules, now: float) -> Iterator[Even
 
 
 def woken(alarm: Alarm, rules: LifecycleRules, now: float) -> list[Event]:
-    """Return the events for an alarm whose ``wake_at`` has come, or may be wrong.
-
-    When nothing is due, since a delay is another one now, one that changes nothing but ``wake_at``.
-    """
-    return [*due_events(alarm, rules, now)] or [_event(_TIMED[0][0], alarm, now)]
+    """Return the events for an alarm whose ``wake_at`` has come, or may be wrong: when nothing is due, a ``Wake``."""
+    return [*due_events(alarm, rules, now)] or [_event(Wake, alarm, now)]
 
 
 def _event(struct: type[Event], alarm: Alarm, now: float) -> Event:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import structs
 
 from canopsis.core.event import Event
+from canopsis.core.event_types import KEPT
 from canopsis.core.identity import REUSED, Content, content_of, derived_id
 from canopsis.engines import event_log_upkeep
 from canopsis.runtime.contract import Batch, Context, Effects, Engine
@@ -18,9 +19,10 @@ class EventStore(Engine):
     """Adds the events of a batch to the event log, but those that are there. The database deletes what is old."""
 
     def process(self, batch: Batch, ctx: Context) -> Effects:
-        """Forward every event and store it, with what was decided about it. Raises StoreError."""
+        """Forward every event and store it if its type is kept, with what was decided about it. Raises StoreError."""
         effects = Effects(forward=list(batch.events))
-        inserts = event_log.inserts(_new(batch.events, ctx), batch.envelope.trail, ctx.now)
+        kept = [event for event in batch.events if type(event) in KEPT]
+        inserts = event_log.inserts(_new(kept, ctx), batch.envelope.trail, ctx.now)
         if inserts:
             effects.write[event_log.COLLECTION] = [*inserts]
         return effects

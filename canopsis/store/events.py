@@ -39,6 +39,7 @@ _LIST = Listing(
     note="By default latest received first, of an entity latest first; by timestamp only those of an entity.",
     by_key=True,
 )
+_TYPES = tuple(name for name, each in EVENT_TYPES.items() if each.kept)
 _CLOCKS_APART = 300.0
 _AT_ONCE = 8
 _HOURS_AT_ONCE = 200
@@ -78,7 +79,7 @@ class EventQuery(Query, frozen=True):
 
     LIST = _LIST
 
-    event_type: Annotated[Sequence[str] | None, several("Only these types.", tuple(EVENT_TYPES))] = None
+    event_type: Annotated[Sequence[str] | None, several("Only these types.", _TYPES)] = None
     entity_id: Annotated[str | None, text("Only events of this entity.")] = None
     connector: Annotated[str | None, text("Only events of this connector.")] = None
     component: Annotated[str | None, text("Only events of this component.")] = None

@@ -41,9 +41,9 @@ class EventType:
     """A type of event.
 
     ``required`` are fields beside connector, connector_name and component. ``from_sources``: whether it may come
-    from outside; engines alone publish the others. ``act`` changes the open alarm of the entity. One with an
-    ``objection`` is an action of operators: the API offers it on alarms. One that is ``due`` happens by itself: the
-    alarm engine publishes it when its time has come.
+    from outside; engines alone publish the others. ``kept``: whether the event log has it. ``act`` changes the open
+    alarm of the entity. One with an ``objection`` is an action of operators: the API offers it on alarms. One that is
+    ``due`` happens by itself: the alarm engine publishes it when its time has come.
     """
 
     struct: type[Event]
@@ -51,6 +51,7 @@ class EventType:
     fields: Mapping[str, Field] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     from_sources: bool = True
+    kept: bool = True
     act: Act | None = None
     objection: Objection | None = None
     due: Due | None = None

@@ -22,7 +22,7 @@ from canopsis.core.event_types.perf import Perf
 from canopsis.core.event_types.resolve import Resolve
 from canopsis.core.lifecycle import is_quiet, kind_of, outcome_of
 from canopsis.core.status import CANCELLED, OFF, ONGOING, status_of
-from canopsis.core.timers import due_events, next_wake
+from canopsis.core.timers import due_events, next_wake, woken
 
 SOFT = LifecycleRules(resolve_delay=60, cancel_resolve_delay=3600, soft_states=True)
 
@@ -616,6 +616,24 @@ class TestWakeAt:
         assert (change.kind, change.steps, change.fields) == ("changed", (), {"wake_at"})
         assert change.alarm.wake_at == next_wake(change.alarm, longer) == NOW + 610
         assert apply(event, change.alarm, longer) is None
+
+    def test_a_time_that_is_too_early_stays_until_it_comes(self) -> None:
+        alarm = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"))
+        early = NOW + 10 + RULES.resolve_delay
+        for number, state in ((20, 2), (30, 0), (40, 2), (50, 0)):
+            change = changed(check(state, number, f"f{number}"), alarm)
+            assert "wake_at" not in change.fields
+            alarm = change.alarm
+        assert alarm.wake_at == early
+        (event,) = woken(alarm, RULES, early)
+        change = changed(event, alarm)
+        assert (change.steps, change.fields) == ((), {"wake_at"})
+        assert change.alarm.wake_at == NOW + 50 + RULES.resolve_delay
+
+    def test_a_time_that_is_too_early_goes_where_none_is_left(self) -> None:
+        alarm = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"), check(2, 20, "e3"))
+        (event,) = woken(alarm, RULES, NOW + 70)
+        assert changed(event, alarm).alarm.wake_at is None
 
     def test_a_resolved_alarm_is_never_woken(self) -> None:
         alarm = alarm_after(check(2, 0, "e1"), check(0, 10, "e2"), act(Resolve, 80, "r1"))
