@@ -65,7 +65,7 @@ COLLECTIONS: dict[str, Sequence[IndexModel]] = {
 STEPS: tuple[tuple[int, str, Step], ...] = (
     (2, "filter_rules become rules of the event filter", rules.adopt_first_form),
     (3, "open alarms say when they are to be looked at", alarms.set_wake_at),
-    (4, "alarms have no index that every event moves", alarms.drop_by_last_event),
+    (5, "alarms have no index that events move", alarms.drop_moved_indexes),
 )
 """Changes of stored documents: version, what it does, the function. A step may run twice."""
 
