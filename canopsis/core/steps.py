@@ -5,7 +5,6 @@ A segment is made once and never changed. What an alarm costs to write does not 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -18,6 +17,8 @@ KEPT = 10
 
 MOST = 100
 """Steps of a segment."""
+
+_MOVES = frozenset({"stateinc", "statedec"})
 
 Name = Callable[[int], str]
 """Gives a segment of so many steps its id."""
@@ -71,8 +72,11 @@ def _segments(alarm: Alarm, old: Sequence[Step], name: Name) -> Iterator[Segment
 
 def _counted(counter: Step | None, old: Sequence[Step]) -> Step:
     """Return ``counter`` with ``old`` counted in."""
-    counts = Counter({} if counter is None else counter.counts)
-    counts.update(step.type for step in old)
-    counts.update(f"state{step.value}" for step in old if step.type in {"stateinc", "statedec"})
+    counts = {} if counter is None else dict(counter.counts)
+    for step in old:
+        counts[step.type] = counts.get(step.type, 0) + 1
+        if step.type in _MOVES:
+            state = f"state{step.value}"
+            counts[state] = counts.get(state, 0) + 1
     value = len(old) + (0 if counter is None else counter.value)
     return Step("statecounter", old[-1].t, SYSTEM, "", value, "", dict(sorted(counts.items())))
