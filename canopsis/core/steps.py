@@ -80,3 +80,13 @@ def _counted(counter: Step | None, old: Sequence[Step]) -> Step:
             counts[state] = counts.get(state, 0) + 1
     value = len(old) + (0 if counter is None else counter.value)
     return Step("statecounter", old[-1].t, SYSTEM, "", value, "", dict(sorted(counts.items())))
+
+
+def unfolded(steps: list[Step], older: Sequence[Step]) -> list[Step]:
+    """Return the steps of an alarm with those ``older`` ones that came right before its own; its counter without."""
+    counter, own = parts(steps)
+    if counter is None or counter.value <= len(older):
+        return [*older, *own]
+    gone = _counted(None, older).counts if older else {}
+    counts = {name: count - gone.get(name, 0) for name, count in counter.counts.items() if count > gone.get(name, 0)}
+    return [structs.replace(counter, value=counter.value - len(older), counts=counts), *older, *own]

@@ -11,9 +11,11 @@ import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from canopsis.core import status
-from canopsis.core.alarm import Alarm
+from canopsis.core.alarm import Alarm, Step
 from canopsis.core.parameters import choice, flag, moment, several, text, words
+from canopsis.core.steps import unfolded
 from canopsis.core.structs import prepare
+from canopsis.store import alarm_steps
 from canopsis.store.client import Store, store_errors
 from canopsis.store.operations import Document
 from canopsis.store.pages import Condition
@@ -58,6 +60,9 @@ _LIST = Listing(
 )
 _STANDING = dict.fromkeys((*_LIST.without, "output", "long_output", "initial_output"), False)
 """Projection: how alarms stand, without their steps and texts, which may be a hundred times as much."""
+
+MOST_STEPS = 100
+"""Steps that an alarm is shown with, but for those of one write that is larger."""
 
 SEARCHED = ("connector", "connector_name", "component", "resource", "output", "tags")
 
@@ -113,6 +118,19 @@ def get(db: Store, alarm_id: str) -> Document | None:
     """Return an alarm by its id. Raises StoreError."""
     with store_errors("reading alarms"):
         return db[COLLECTION].find_one({"_id": alarm_id})
+
+
+def whole(db: Store, alarm_id: str) -> Document | None:
+    """Return an alarm by its id, with its newest steps. Raises StoreError."""
+    alarm = get(db, alarm_id)
+    if alarm is None or not alarm.get("older"):
+        return alarm
+    steps = msgspec.convert(alarm["steps"], list[Step])
+    found = alarm_steps.before(db, alarm_id, alarm["older"], MOST_STEPS - len(steps))
+    if found is None:
+        return alarm
+    shown = unfolded(steps, msgspec.convert(found[0], list[Step]))
+    return alarm | {"steps": msgspec.to_builtins(shown), "older": found[1]}
 
 
 def open_alarms(db: Store, entity_ids: Sequence[str]) -> dict[str, Alarm]:

@@ -14,14 +14,12 @@ from canopsis.core import parameters
 from canopsis.core.alarm import Alarm, Step
 from canopsis.errors import RequestError
 from canopsis.store import alarm_steps, alarms
-from canopsis.store.alarms import AlarmQuery
+from canopsis.store.alarms import MOST_STEPS, AlarmQuery
 
 resource = Resource("alarms", service="alarms")
 
 ALARM = Thing("alarm", "alarm_id", alarms.get)
-
-PART = 100
-"""Steps of an answer, but for those of one write that is larger."""
+WHOLE = Thing("alarm", "alarm_id", alarms.whole)
 
 
 class StepsQuery(msgspec.Struct, frozen=True):
@@ -33,7 +31,7 @@ class StepsQuery(msgspec.Struct, frozen=True):
 resource.listing(
     "/alarms", "List alarms, by default the open ones, the newest first.", alarms.listing, AlarmQuery, answer=Alarm
 )
-resource.item("/alarms/<alarm_id>", "Show an alarm with the steps of its last change.", ALARM, answer=Alarm)
+resource.item("/alarms/<alarm_id>", "Show an alarm with its newest steps.", WHOLE, answer=Alarm)
 
 
 @resource.get(
@@ -50,7 +48,7 @@ def steps(call: Call) -> Response:
     counters = [step["value"] for step in alarm["steps"] if step["type"] == "statecounter"]
     own = [step for step in alarm["steps"] if step["type"] != "statecounter"]
     begin, shown = (alarm.get("older", ""), own) if older is None else (older, [])
-    found = call.ask(alarm_steps.before, alarm["_id"], begin, PART - len(shown))
+    found = call.ask(alarm_steps.before, alarm["_id"], begin, MOST_STEPS - len(shown))
     if found is None:
         raise RequestError(404, f"alarm {alarm['_id']} has no part {begin}", {"field": "older", "value": begin})
     return part_of([*found[0], *shown][::-1], sum(counters) + len(own), found[1] or None)

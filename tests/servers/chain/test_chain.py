@@ -14,6 +14,7 @@ from conftest import Site
 from feeding import Alerts, Feed, check
 from logged import logged
 from servers import eventually
+from whole_alarm import steps_of
 
 from canopsis.core.alarm import Alarm
 from canopsis.engines.chain import default_chain
@@ -110,7 +111,8 @@ def test_alarm_ends_resolved_after_its_delay(site: Site, feed: Feed, alerts: Ale
     eventually(lambda: site.db["alarms"].count_documents({"component": "disk", "open": False}) == 1)
     found = site.db["alarms"].find_one({"component": "disk"})
     assert found is not None
-    assert [step["type"] for step in found["steps"]] == ["stateinc", "statusinc", "statedec", "statusdec", "resolve"]
+    steps = [step["type"] for step in steps_of(site.db, found)]
+    assert steps == ["stateinc", "statusinc", "statedec", "statusdec", "resolve"]
     eventually(lambda: alerts.kinds("disk") == ["opened", "changed", "resolved"])
     feed.events([check("disk", 1)])
     eventually(lambda: open_alarm(site, "disk") is not None)

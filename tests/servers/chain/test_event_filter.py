@@ -11,6 +11,7 @@ from logged import logged
 from servers import eventually
 from test_chain import FILTER, GROUPINGS, Grouping
 from test_failures import check_everything, load_on
+from whole_alarm import steps_of
 
 from canopsis.core.entity import partition_of
 from canopsis.engines.chain import default_chain
@@ -91,7 +92,7 @@ def test_an_event_of_another_entity_takes_its_place_there(
         eventually(lambda name=name: len(alerts.kinds(name)) == 3)  # type: ignore[misc]
         alarm = site.db["alarms"].find_one({"entity_id": f"component:{name}"})
         assert alarm is not None
-        assert [step["e"] for step in alarm["steps"] if step["type"].startswith("state")] == [
+        assert [step["e"] for step in steps_of(site.db, alarm) if step["type"].startswith("state")] == [
             f"{name}-{state}" for state in (2, 1, 0)
         ]
     assert site.db["entities"].find_one({"_id": "component:here"}) is None

@@ -193,7 +193,7 @@ def test_fence_throws_memory_away_and_reads_again(site: Site, feed: Feed) -> Non
     found = site.db["alarms"].find_one({"component": "fenced"})
     assert found is not None
     assert found["ack"]["author"] == "other"
-    assert [step["e"] for step in found["steps"]] == ["first", "first", "second"]
+    assert [step["e"] for step in steps_of(site.db, found)] == ["first", "first", "second"]
     assert found["rev"] == 3
     assert "fenced" in site.chain.logs()
 

@@ -92,14 +92,14 @@ def test_b3_b4_a_request_sent_again_moves_nothing_and_another_check_counts(
     feed.events(request, size=2)
     comment = {"event_type": "comment", "output": "hm", "author": "ann", "event_id": "c"}
     feed.events([check("web", 0) | comment])
-    eventually(lambda: [len(alarm["steps"]) for alarm in alarms_of(site, "web")] == [5])
+    eventually(lambda: [len(steps_of(site.db, alarm)) for alarm in alarms_of(site, "web")] == [5])
     if restarts:
         restart_worker(site)
     feed.events(request, size=2)
     feed.events([check("web", 1, event_id="b", timestamp=NOW + 1)])
     eventually(lambda: [alarm["state"] for alarm in alarms_of(site, "web")] == [1])
     (alarm,) = alarms_of(site, "web")
-    steps = [(step["type"], step["value"]) for step in alarm["steps"] if step["type"].startswith("state")]
+    steps = [(step["type"], step["value"]) for step in steps_of(site.db, alarm) if step["type"].startswith("state")]
     assert steps == [("stateinc", 2), ("statedec", 0), ("stateinc", 1)]
     eventually(lambda: site.count(component="web") == 5)
     [own] = logged(site.db, component="web", state=1)

@@ -118,6 +118,7 @@ class FakeDatabase:
             metrics.names: page,
             metrics.window: lambda *_series, **_window: self.points,
             alarms.get: self.documents.get,
+            alarms.whole: self.documents.get,
             alarm_steps.before: self._steps_before,
             dead_letters.get: self._letter,
             dead_letters.mark_replayed: lambda *_letter: True,

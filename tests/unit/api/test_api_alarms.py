@@ -254,7 +254,7 @@ COUNTER = {"type": "statecounter", "t": 3.0, "author": "canopsis", "message": ""
 
 
 def test_b5_steps_are_read_part_by_part_newest_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "PART", 3)
+    monkeypatch.setattr(resource, "MOST_STEPS", 3)
     api.database.documents["a1"] = alarm(_id="a1", steps=[COUNTER, *STEPS[4:]], older="s2")
     api.database.segments["s2"] = {"_id": "s2", "alarm_id": "a1", "older": "s1", "steps": STEPS[2:4]}
     api.database.segments["s1"] = {"_id": "s1", "alarm_id": "a1", "older": "", "steps": STEPS[:2]}

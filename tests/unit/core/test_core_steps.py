@@ -10,7 +10,7 @@ from core_samples import NOW, act, alarm_after, check
 
 from canopsis.core.alarm import SYSTEM, Alarm, Step
 from canopsis.core.event_types.cancel import Cancel
-from canopsis.core.steps import KEPT, MOST, Name, Segment, folded, parts
+from canopsis.core.steps import KEPT, MOST, Name, Segment, folded, parts, unfolded
 
 
 def flapping(steps: int) -> Alarm:
@@ -88,3 +88,14 @@ def test_b5_a_counter_survives_the_database() -> None:
     assert msgspec.convert(msgspec.to_builtins(after), Alarm) == after
     assert msgspec.convert(msgspec.to_builtins(segment), Segment) == segment
     assert after.steps[0].t >= NOW
+
+
+def test_b5_older_steps_are_put_back_and_the_counter_counts_the_others() -> None:
+    alarm = flapping(151)
+    after, segments = folded(alarm, 2, names())
+    assert unfolded(after.steps, whole(after, segments)[:-2]) == alarm.steps
+    counter, *shown = unfolded(after.steps, segments[-1].steps)
+    assert shown == alarm.steps[100:]
+    assert counter.value == 100
+    assert counter.counts == {"stateinc": 50, "statedec": 49, "statusinc": 1, "state1": 50, "state2": 49}
+    assert unfolded(alarm.steps, []) == alarm.steps
