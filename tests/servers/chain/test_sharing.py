@@ -10,6 +10,7 @@ import pytest
 from conftest import Site
 from feeding import Feed, check
 from servers import eventually
+from whole_alarm import steps_of
 
 from canopsis.core.normalise import normalise
 from canopsis.engines.alarm import AlarmEngine, AlarmOptions
@@ -165,7 +166,7 @@ class TestReads:
         document = site.db["alarms"].find_one({"entity_id": "component:web"})
         assert document is not None
         assert (document["state"], document["rev"]) == (0, 4)
-        assert [step["e"] for step in document["steps"]] == ["e0", "e0", "e1", "e2", "e3", "e3"]
+        assert [step["e"] for step in steps_of(site.db, document)] == ["e0", "e0", "e1", "e2", "e3", "e3"]
 
     def test_alarms_that_are_due(self, site: Site) -> None:
         events = [
