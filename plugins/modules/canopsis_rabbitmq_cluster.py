@@ -273,8 +273,7 @@ class Cluster:
         lacking: list[Step] = []
 
         def complete() -> bool:
-            said = self.status(through)
-            running, queues = said["running_nodes"] if said else [], self.queues(through)
+            running, queues = self._running(through), self.queues(through)
             lacking[:] = [Step("revive", node, through, dead) for node, dead in revival(queues, running).items()]
             lacking.extend(Step("grow", node, through, taken) for node, taken in growth(queues, running).items())
             self._act(lacking)
@@ -285,18 +284,32 @@ class Cluster:
             raise RefusedError(f"replicas are still missing: {few}; see var/log/rabbitmq/ there and run this again")
 
     def _shrink(self, step: Step) -> None:
-        """Shrink until no queue has a replica there: one whose leader has just changed refuses for a moment."""
-        left: list[str] = []
+        """Shrink until no queue has a replica there.
+
+        A queue whose leader has just changed refuses for a moment; one that lacks a majority does until its other
+        replicas are revived.
+        """
+        left: dict[str, str] = {}
 
         def gone() -> bool:
-            self.run("rabbitmq-queues", step.through, "shrink", step.node, "--errors-only")
-            left[:] = [name for (_, name), nodes in self.queues(step.through).quorum.items() if step.node in nodes]
+            done = self.run("rabbitmq-queues", step.through, "shrink", step.node, "--errors-only")
+            queues = self.queues(step.through)
+            left.clear()
+            left.update({name: done.stdout for (_, name), nodes in queues.quorum.items() if step.node in nodes})
+            for node, dead in revival(queues, self._running(step.through) if left else ()).items():
+                self._revive(Step("revive", node, step.through, dead))
             return not left
 
         if not await_true(gone, self.params["timeout"], PAUSE):
+            said = " ".join(next(iter(left.values())).split())
             raise RefusedError(
-                f"{', '.join(left)} still have a replica on {step.node}: most of the brokers that hold them must run"
+                f"{', '.join(left)} still have a replica on {step.node}: most of the brokers that hold them must run; "
+                f"see var/log/rabbitmq/ of {step.through}. RabbitMQ said: {said}"
             )
+
+    def _running(self, through: str) -> list[str]:
+        said = self.status(through)
+        return said["running_nodes"] if said else []
 
     def _drop(self, step: Step) -> None:
         for vhost, name in step.queues:

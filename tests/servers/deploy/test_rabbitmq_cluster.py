@@ -271,6 +271,28 @@ def test_a_replica_that_was_given_up_is_revived(brokers: Brokers) -> None:
     eventually(lambda: waiting(brokers, KEEP) == KEPT)
 
 
+def give_up(broker: Broker, queue: str, seconds: int) -> None:
+    """Stop the replica of a queue on one broker again and again meanwhile, as one does that always fails."""
+    stop = f"[begin catch ra:stop_server(quorum_queues, {{'canopsis_{queue}', node()}}), timer:sleep(5) end"
+    broker.ctl("eval", f"spawn(fun() -> {stop} || _ <- lists:seq(1, {seconds * 200})] end).")
+
+
+def test_a_broker_is_expelled_though_replicas_elsewhere_are_given_up(brokers: Brokers) -> None:
+    first, second, third = brokers.all
+    third.kill()
+    give_up(second, KEEP, 6)
+    assert brokers.have(first, expelled=[third.node])["steps"] == [
+        f"revive 1 quorum queues on {second.node} (through {first.node})",
+        f"shrink {third.node} (through {first.node})",
+        f"expel {third.node} (through {first.node})",
+    ]
+    third.wipe()
+    third.start()
+    assert brokers.have(first)["changed"]
+    assert brokers.members(KEEP) == set(brokers.nodes)
+    eventually(lambda: waiting(brokers, KEEP) == KEPT)
+
+
 def receive(settings: AmqpSettings, queue: str, count: int) -> set[int]:
     """Take everything from ``queue``, at least ``count`` different messages."""
     connection = connect(settings)
