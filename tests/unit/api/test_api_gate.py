@@ -212,7 +212,7 @@ def test_a_bug_is_a_problem_without_a_traceback(api: Api) -> None:
     def broken(_alarm_id: str) -> None:
         raise ZeroDivisionError("inner workings")
 
-    api.database.answers[alarms.get] = broken
+    api.database.answers[alarms.whole] = broken
     answer = api.get("/api/v1/alarms/a1")
     assert answer.status_code == 500
     assert answer.mimetype == "application/problem+json"
