@@ -15,6 +15,7 @@ import msgspec
 
 from canopsis.core.event import Event
 from canopsis.core.event_types import AnyEvent
+from canopsis.core.identity import Content
 from canopsis.core.normalise import decode_typed
 
 MOST_DECISIONS = 100
@@ -53,6 +54,8 @@ class Envelope:
     """What is known of the events of a batch: ``entities`` and ``suppressed`` by entity id, ``trail`` by event id.
 
     ``alerts`` is what an event changed in its alarm, as it is told to others (``core.alert``), by event id.
+    ``logged`` is what the event log has under ids that an engine asked it for, None for nothing; it goes to no other
+    process, where it may be wrong by then.
 
     An engine reads that of its batch and returns what it adds as one of its own.
     """
@@ -61,6 +64,7 @@ class Envelope:
     suppressed: dict[str, tuple[Suppression, ...]] = field(default_factory=dict)
     trail: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    logged: dict[str, Content | None] = field(default_factory=dict)
 
     def entity(self, entity_id: str) -> KnownEntity:
         """Return what is known of an entity; one of which nothing special is known is as its defaults."""
@@ -75,6 +79,7 @@ class Envelope:
         self.entities.update(more.entities)
         self.suppressed.update(more.suppressed)
         self.alerts.update(more.alerts)
+        self.logged.update(more.logged)
         for event_id, decisions in more.trail.items():
             self.trail[event_id] = (*self.trail.get(event_id, ()), *decisions)[:MOST_DECISIONS]
 

@@ -106,6 +106,8 @@ class AlarmEngine(Engine):
         memory, now = self._memory, ctx.now
         moving = {event.entity_id for event in events if not is_quiet(event, *self._where(event), now)}
         past = self._past([event for event in events if event.entity_id in moving], moving, ctx)
+        if past is not None:
+            effects.envelope.logged = past.logged
         work = _Work(effects, Writing(ctx.new_id), now)
         for place, event in zip(acting, events, strict=True):
             if past is not None and event.entity_id in moving:

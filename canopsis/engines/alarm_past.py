@@ -25,11 +25,13 @@ from canopsis.store import alarms as stored_alarms
 class Past:
     """Asks once for all events of a batch that may act. Raises StoreError when made, at no other time.
 
-    ``events`` are in order; ``alarms`` has the open alarm of each of their entities, or None.
+    ``events`` are in order; ``alarms`` has the open alarm of each of their entities, or None. ``logged`` is what the
+    event log has under their ids, None for nothing.
     """
 
     def __init__(self, events: Sequence[Event], alarms: Mapping[str, Alarm | None], ctx: Context) -> None:
-        self._log = _log_of(events, ctx)
+        self.logged = _logged(events, ctx)
+        self._log = {one: content for one, content in self.logged.items() if content is not None}
         self._ended = _ended(events, alarms, self._log, ctx)
         self._steps = self._steps_made(events, alarms, ctx)
 
@@ -91,16 +93,19 @@ class Past:
         return [one for one in _ids(event, self._log) if one in self._log or one in alarm.written_by]
 
 
-def _log_of(events: Sequence[Event], ctx: Context) -> dict[str, Content]:
-    """Return what counts of those of ``events`` that are in the event log, by id: their own, or one derived."""
-    log = ctx.ask(event_log.contents, [(event.event_id, event.timestamp) for event in events])
+def _logged(events: Sequence[Event], ctx: Context) -> dict[str, Content | None]:
+    """Return what the event log has under the ids of ``events``, and under those derived where theirs are others'."""
+    named = [(event.event_id, event.timestamp) for event in events]
+    log = ctx.ask(event_log.contents, named)
     seen = dict(log)
     derived: set[tuple[str, float]] = set()
     for event in events:
         content = content_of(event)
         if seen.setdefault(event.event_id, content) != content:
             derived.add((derived_id(event.event_id, content), event.timestamp))
-    return log | ctx.ask(event_log.contents, derived) if derived else log
+    if derived:
+        log |= ctx.ask(event_log.contents, derived)
+    return {one: log.get(one) for one, _ in (*named, *derived)}
 
 
 def _ids(event: Event, log: Mapping[str, Content]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
@@ -22,7 +22,7 @@ class EventStore(Engine):
         """Forward every event and store it if its type is kept, with what was decided about it. Raises StoreError."""
         effects = Effects(forward=list(batch.events))
         kept = [event for event in batch.events if type(event) in KEPT]
-        inserts = event_log.inserts(_new(kept, ctx), batch.envelope.trail, ctx.now)
+        inserts = event_log.inserts(_new(kept, batch.envelope.logged, ctx), batch.envelope.trail, ctx.now)
         if inserts:
             effects.write[event_log.COLLECTION] = [*inserts]
         return effects
@@ -33,9 +33,12 @@ class EventStore(Engine):
         return moving if moving.more else event_log_upkeep.merge(now, ctx)
 
 
-def _new(events: Sequence[Event], ctx: Context) -> list[Event]:
-    """Return those of ``events`` that are not stored yet, each once; another's id is replaced by an own one."""
-    stored = _stored(events, ctx)
+def _new(events: Sequence[Event], logged: Mapping[str, Content | None], ctx: Context) -> list[Event]:
+    """Return those of ``events`` that are not stored yet, each once; another's id is replaced by an own one.
+
+    What is ``logged`` is not asked for again.
+    """
+    stored = _stored(events, logged, ctx)
     new: dict[str, Event] = {}
     again: list[Event] = []
     for event in events:
@@ -45,16 +48,20 @@ def _new(events: Sequence[Event], ctx: Context) -> list[Event]:
             new[event.event_id] = event
     if again:
         others = [_under_own_id(event) for event in again if content_of(event) != _content(event, stored, new)]
-        known = _stored(others, ctx)
+        known = _stored(others, logged, ctx)
         for event in others:
             if event.event_id not in known:
                 new.setdefault(event.event_id, event)
     return [*new.values()]
 
 
-def _stored(events: Iterable[Event], ctx: Context) -> dict[str, Content]:
-    named = [(event.event_id, event.timestamp) for event in events]
-    return ctx.ask(event_log.contents, named) if named else {}
+def _stored(events: Sequence[Event], logged: Mapping[str, Content | None], ctx: Context) -> dict[str, Content]:
+    named = [(event.event_id, event.timestamp) for event in events if event.event_id not in logged]
+    stored = ctx.ask(event_log.contents, named) if named else {}
+    if len(named) < len(events):
+        known = {event.event_id: logged.get(event.event_id) for event in events}
+        stored |= {one: content for one, content in known.items() if content is not None}
+    return stored
 
 
 def _content(event: Event, stored: dict[str, Content], new: dict[str, Event]) -> Content:

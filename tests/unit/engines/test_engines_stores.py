@@ -13,6 +13,7 @@ from canopsis.core.envelope import Decision, Envelope
 from canopsis.core.event import Event, to_document
 from canopsis.core.identity import REUSED
 from canopsis.engines import perfdata
+from canopsis.engines.alarm import AlarmEngine, AlarmOptions
 from canopsis.engines.eventstore import EventStore
 from canopsis.engines.perfdata import HOUR, Perfdata
 from canopsis.errors import StoreError
@@ -184,6 +185,19 @@ class TestEventStore:
         envelope.note(told, decision)
         (group,) = stored(EventStore().process(Batch([told, quiet], envelope=envelope), FakeContext()))
         assert group.trail == {"told": [decision]}
+
+    def test_what_an_earlier_engine_asked_for_is_not_asked_for_again(self) -> None:
+        before, other, new = (
+            event(event_id="a", state=1),
+            event(event_id="a", state=2),
+            event("db", event_id="b", state=2),
+        )
+        ctx = FakeContext(log=[before])
+        batch = Batch([before, other, new])
+        told = AlarmEngine(AlarmOptions(), PARTITIONS).process(batch, ctx)
+        away = FakeContext(away=True)
+        (group,) = stored(EventStore().process(Batch(told.forward, envelope=told.envelope), away))
+        assert [each.event_id for each in group.events] == [told.forward[1].event_id, "b"]
 
 
 class TestUpkeep:
