@@ -107,13 +107,14 @@ def _is_plain(kind: object) -> bool:
     )
 
 
-_PLAIN = frozenset(each.name for each in msgspec.structs.fields(Alarm) if _is_plain(each.type))
-"""Fields whose values are stored as they are."""
+_NESTED = frozenset(each.name for each in msgspec.structs.fields(Alarm) if not _is_plain(each.type))
+"""Fields whose values are no plain objects."""
 
 
 def builtins_of(alarm: Alarm, names: Iterable[str]) -> dict[str, Any]:
     """Return fields of an alarm as plain objects, by name."""
     found = {name: getattr(alarm, name) for name in names}
-    for name in found.keys() - _PLAIN:
-        found[name] = msgspec.to_builtins(found[name])
+    for name in found.keys() & _NESTED:
+        if found[name] is not None:
+            found[name] = msgspec.to_builtins(found[name])
     return found
