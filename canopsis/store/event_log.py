@@ -68,7 +68,7 @@ def outcomes(db: Store, event_ids: Sequence[str], timestamp: float) -> dict[str,
 
 
 def _keys(wanted: Mapping[str, tuple[int, ...]]) -> set[int]:
-    return {segments.key_in(hour, event_id) for event_id, hours in wanted.items() for hour in hours}
+    return {segments.id_key(hour, event_id) for event_id, hours in wanted.items() for hour in hours}
 
 
 def _with_ids(db: Store, keys: Collection[int]) -> Iterator[Document]:
@@ -150,7 +150,7 @@ def get(db: Store, event_id: str) -> Document | None:
 
 def _get(db: Store, event_id: str, hours: Iterable[int]) -> Document | None:
     needle = segments.needle("event_id", event_id)
-    for segment in _with_ids(db, {segments.key_in(hour, event_id) for hour in hours}):
+    for segment in _with_ids(db, {segments.id_key(hour, event_id) for hour in hours}):
         for group in segments.raw_groups(segment):
             for event in segments.events(group, needle):
                 if event.event_id == event_id:

@@ -1,7 +1,7 @@
 """Segments: the events of a batch as one document of the event log, compressed, with what they are found by.
 
 ``{_id, n, t0, t1, at, ids, entities, types, states, z, v}``: how many events, their first and last time, when the last
-was received, keys of their ids and of their entities (see ``key_in``), which types and states there are, all
+was received, keys of their ids (``id_key``) and of their entities (``key_in``), which types and states there are, all
 groups of events, all measured values. Many small segments become a larger one; then ``z`` has several groups.
 """
 
@@ -29,6 +29,9 @@ RANDOM_BITS = 21
 """Of an ``_id``: its upper bits are milliseconds since the epoch, so that what came later has the larger one."""
 
 _HASH_BITS = 43
+_TAIL_BITS = 21
+"""Of the key of an id that tells its time: behind the milliseconds within the hour, which have the 22 others."""
+
 _LAST_HOUR = (1 << 20) - 1
 _LEVEL = 1
 _BOUNDARY = 600.0
@@ -46,13 +49,26 @@ class Group(msgspec.Struct, omit_defaults=True):
 
 
 def key_in(hour: int, text: str) -> int:
-    """Return the key of an id, or of an entity, in an hour, counted from the epoch: the hour, then a hash.
+    """Return the key of an entity in an hour, counted from the epoch: the hour, then a hash.
 
     What is stored now has keys of this hour: an index of them grows at its end, and what is old costs nothing. Two
     texts may have one key; who reads compares the text too.
     """
     digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
     return hour << _HASH_BITS | int.from_bytes(digest, "big") >> 64 - _HASH_BITS
+
+
+def id_key(hour: int, event_id: str) -> int:
+    """Return the key of an id in an hour: one that tells its time is in the order of time, any other like ``key_in``.
+
+    What is stored together has keys side by side then, at the end of the index: a page is written once, not again for
+    each key that falls into it.
+    """
+    inside = time_in(event_id)
+    if inside is None:
+        return key_in(hour, event_id)
+    within = round(inside * 1000) % (HOUR * 1000)
+    return hour << _HASH_BITS | within << _TAIL_BITS | key_in(0, event_id) & (1 << _TAIL_BITS) - 1
 
 
 def hour_of(moment: float) -> int:
@@ -141,7 +157,7 @@ def _document(segment_id: int, events: Sequence[Event], payload: bytes, received
         "t0": min(times),
         "t1": max(times),
         "at": datetime.fromtimestamp(received, UTC),
-        "ids": [key_in(hours_of_id(each.event_id, each.timestamp)[0], each.event_id) for each in events],
+        "ids": [id_key(hours_of_id(each.event_id, each.timestamp)[0], each.event_id) for each in events],
         "entities": [key_in(hour, entity) for hour, entity in entities],
         "types": sorted({event_type(event) for event in events}),
         "states": sorted({getattr(event, "state", None) for event in events} - {None}),
