@@ -21,10 +21,14 @@ from canopsis.store.client import Store
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
 
-_SERVERS = Path(__file__).parents[1] / "tests" / "servers"
-sys.path[:0] = [str(_SERVERS), str(_SERVERS / "chain"), str(_SERVERS / "api")]
+_CHECKOUT = Path(__file__).parents[1]
+_SERVERS = _CHECKOUT / "tests" / "servers"
+sys.path[:0] = [str(_SERVERS), str(_SERVERS / "chain"), str(_SERVERS / "api"), str(_CHECKOUT)]
 
 READY_SECONDS = 60.0
+
+HOST_GB = 8
+"""Memory of the host of a small site: the database of a benchmark has the cache that its role gives it there."""
 
 
 @dataclass
@@ -92,8 +96,11 @@ def own_servers(folder: Path | None = None) -> Iterator[Site]:
     """Start a broker and a database in a scratch folder (see ``CANOPSIS_TEST_PREFIX``)."""
     from servers import MongoDB, RabbitMQ  # noqa: PLC0415 - the path is set above
 
+    from plugins.module_utils.canopsis_capacity import ASKS, GB, cache_gb  # noqa: PLC0415 - the path is set above
+
+    cache = cache_gb(HOST_GB * GB, ASKS)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        broker, database = RabbitMQ(Path(scratch, "rabbitmq")), MongoDB(Path(scratch, "mongodb"))
+        broker, database = RabbitMQ(Path(scratch, "rabbitmq")), MongoDB(Path(scratch, "mongodb"), cache_gb=cache)
         with database.running(), broker.running():
             yield Site(broker.settings(), database.settings(), default_chain())
 

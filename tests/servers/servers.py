@@ -306,6 +306,7 @@ class MongoDB(Server):
     """A replica set of one member; ``parameters`` are more of what ``--setParameter`` takes."""
 
     parameters: tuple[str, ...] = ()
+    cache_gb: float = 0.5
 
     def command(self) -> list[str]:
         data = self.folder / "data"
@@ -315,7 +316,7 @@ class MongoDB(Server):
             "--bind_ip": HOST,
             "--dbpath": str(data),
             "--replSet": "canopsis",
-            "--wiredTigerCacheSizeGB": "0.5",
+            "--wiredTigerCacheSizeGB": str(self.cache_gb),
             "--unixSocketPrefix": str(self.folder),
         }
         common = ("diagnosticDataCollectionEnabled=false", "ttlMonitorSleepSecs=1")
