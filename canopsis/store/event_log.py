@@ -30,6 +30,9 @@ INDEXES = (
 """Their keys begin with the hour, so that what comes now is written at their end."""
 
 _HOURS_AT_ONCE = 500
+_ENTITIES_AT_ONCE = 100
+"""With keys of so many hours a request stays far below the 16 MB of a message."""
+
 _LOOKED_AT = (3, 100)
 """Newest segments of an entity in which its newest check is looked for: first few, then more, for it may be measures
 that came last."""
@@ -115,7 +118,7 @@ def behind(db: Store, entity_id: str, since: float, until: float, done: int) -> 
     wanted = hours(db, "entities", since, until)
     with store_errors("reading metrics"):
         for begin in range(0, len(wanted), _HOURS_AT_ONCE):
-            keys = [segments.key_in(hour, entity_id) for hour in wanted[begin : begin + _HOURS_AT_ONCE]]
+            keys = entity_keys(entity_id, wanted[begin : begin + _HOURS_AT_ONCE])
             yield from db[COLLECTION].find({"entities": {"$in": keys}, "_id": {"$gt": done}}, {"v": 1})
 
 
@@ -201,9 +204,17 @@ def _newest_of(db: Store, since: Mapping[str, float], now: float, depth: int) ->
     """Yield the ``depth`` newest segments of each entity, each once."""
     last = segments.hour_of(now)
     keys = [
-        {"k": [segments.key_in(hour, entity) for hour in range(segments.hour_of(moment), last + 1)][-_HOURS_AT_ONCE:]}
+        {"k": entity_keys(entity, range(segments.hour_of(moment), last + 1)[-_HOURS_AT_ONCE:])}
         for entity, moment in since.items()
     ]
+    ids: set[int] = set()
+    with store_errors("reading events"):
+        for begin in range(0, len(keys), _ENTITIES_AT_ONCE):
+            ids |= _newest_with(db, keys[begin : begin + _ENTITIES_AT_ONCE], depth)
+        yield from db[COLLECTION].find({"_id": {"$in": sorted(ids)}}, {"z": 1}, batch_size=50)
+
+
+def _newest_with(db: Store, keys: Sequence[Document], depth: int) -> set[int]:
     newest: list[Document] = [{"$sort": {"_id": DESCENDING}}, {"$limit": depth}, {"$project": {"_id": 1}}]
     joined = {"from": COLLECTION, "localField": "k", "foreignField": "entities", "pipeline": newest, "as": "found"}
     stages: list[Document] = [
@@ -212,6 +223,9 @@ def _newest_of(db: Store, since: Mapping[str, float], now: float, depth: int) ->
         {"$unwind": "$found"},
         {"$group": {"_id": "$found._id"}},
     ]
-    with store_errors("reading events"):
-        ids = [row["_id"] for row in db.aggregate(stages)]
-        yield from db[COLLECTION].find({"_id": {"$in": ids}}, {"z": 1}, batch_size=50)
+    return {row["_id"] for row in db.aggregate(stages)}
+
+
+def entity_keys(entity_id: str, hours: Iterable[int]) -> list[int]:
+    """Return what the segments with events of an entity in these hours are found by, in ``entities``."""
+    return [key for hour in hours for key in segments.entity_keys(hour, entity_id)]

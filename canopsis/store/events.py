@@ -305,7 +305,7 @@ def _hours(db: Store, walk: _Walk) -> Iterator[int]:
 
 
 def _with_any(db: Store, entity: str, hours: Sequence[int]) -> set[int]:
-    keys = [{"h": hour, "k": segments.key_in(hour, entity)} for hour in hours]
+    keys = [{"h": hour, "k": segments.entity_keys(hour, entity)} for hour in hours]
     one: list[Document] = [{"$limit": 1}, {"$project": {"_id": 1}}]
     joined = {"from": COLLECTION, "localField": "k", "foreignField": "entities", "pipeline": one, "as": "any"}
     stages: list[Document] = [{"$documents": keys}, {"$lookup": joined}, {"$match": {"any": {"$ne": []}}}]
@@ -315,7 +315,7 @@ def _with_any(db: Store, entity: str, hours: Sequence[int]) -> set[int]:
 def _of_hour(db: Store, walk: _Walk, hour: int) -> Iterator[_Found]:
     """Yield the events of an hour by their timestamp; reads no more segments than it takes to know which come next."""
     entity = walk.entity or ""
-    condition = walk.condition() | {"entities": segments.key_in(hour, entity)}
+    condition = walk.condition() | {"entities": {"$in": segments.entity_keys(hour, entity)}}
     spans = [*db[COLLECTION].find(condition, {"t0": 1, "t1": 1})]
     spans.sort(key=lambda span: span["t1"] if walk.newest_first else -span["t0"], reverse=True)
     ready: list[tuple[float, int, int, _Found]] = []

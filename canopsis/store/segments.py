@@ -1,8 +1,8 @@
 """Segments: the events of a batch as one document of the event log, compressed, with what they are found by.
 
 ``{_id, n, t0, t1, at, ids, entities, types, states, z, v}``: how many events, their first and last time, when the last
-was received, keys of their ids (``id_key``) and of their entities (``key_in``), which types and states there are, all
-groups of events, all measured values. Many small segments become a larger one; then ``z`` has several groups.
+was received, keys of their ids (``id_key``) and of their entities (``entity_keys``), which types and states there are,
+all groups of events, all measured values. Many small segments become a larger one; then ``z`` has several groups.
 """
 
 from __future__ import annotations
@@ -29,8 +29,17 @@ RANDOM_BITS = 21
 """Of an ``_id``: its upper bits are milliseconds since the epoch, so that what came later has the larger one."""
 
 _HASH_BITS = 43
+"""Of a key, behind its hour."""
+
 _TAIL_BITS = 21
 """Of the key of an id that tells its time: behind the milliseconds within the hour, which have the 22 others."""
+
+_PART_BITS = 4
+_ENTITY_BITS = _HASH_BITS - _PART_BITS
+"""Of the key of an entity: behind the part of the hour, counted from 1; 0 is the whole of it."""
+
+_PART_SECONDS = 300
+_PARTS = HOUR // _PART_SECONDS
 
 _LAST_HOUR = (1 << 20) - 1
 _LEVEL = 1
@@ -48,32 +57,53 @@ class Group(msgspec.Struct, omit_defaults=True):
     trail: dict[str, list[Decision]] = {}
 
 
-def key_in(hour: int, text: str) -> int:
-    """Return the key of an entity in an hour, counted from the epoch: the hour, then a hash.
+def entity_keys(hour: int, entity_id: str) -> list[int]:
+    """Return all keys that an entity may have in an hour, counted from the epoch: as a whole, and in its parts.
 
-    What is stored now has keys of this hour: an index of them grows at its end, and what is old costs nothing. Two
-    texts may have one key; who reads compares the text too.
+    What is stored now has keys of these five minutes: an index of them grows at its end, and what is older costs
+    nothing. What is merged has those of the hour: fewer. Two entities may have one key; who reads compares the id too.
     """
+    own = hour << _HASH_BITS | _hash(entity_id, _ENTITY_BITS)
+    return [own | part << _ENTITY_BITS for part in range(_PARTS + 1)]
+
+
+def _fresh_key(part: int, entity_id: str) -> int:
+    """Return the key of an entity in a part of an hour; the parts are counted from the epoch."""
+    hour, number = divmod(part, _PARTS)
+    return hour << _HASH_BITS | (number + 1) << _ENTITY_BITS | _hash(entity_id, _ENTITY_BITS)
+
+
+def _key_of_hour(key: int) -> int:
+    """Return the key of the same entity in the whole hour."""
+    return key & ~(((1 << _PART_BITS) - 1) << _ENTITY_BITS)
+
+
+def _hash(text: str, bits: int) -> int:
     digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-    return hour << _HASH_BITS | int.from_bytes(digest, "big") >> 64 - _HASH_BITS
+    return int.from_bytes(digest, "big") >> 64 - bits
 
 
 def id_key(hour: int, event_id: str) -> int:
-    """Return the key of an id in an hour: one that tells its time is in the order of time, any other like ``key_in``.
+    """Return the key of an id in an hour, counted from the epoch: of one that tells its time in the order of time.
 
     What is stored together has keys side by side then, at the end of the index: a page is written once, not again for
     each key that falls into it.
     """
     inside = time_in(event_id)
     if inside is None:
-        return key_in(hour, event_id)
+        return hour << _HASH_BITS | _hash(event_id, _HASH_BITS)
     within = round(inside * 1000) % (HOUR * 1000)
-    return hour << _HASH_BITS | within << _TAIL_BITS | key_in(0, event_id) & (1 << _TAIL_BITS) - 1
+    return hour << _HASH_BITS | within << _TAIL_BITS | _hash(event_id, _HASH_BITS) & (1 << _TAIL_BITS) - 1
 
 
 def hour_of(moment: float) -> int:
     """Return the hour of a time, counted from the epoch."""
     return int(min(max(moment, 0.0), float(_LAST_HOUR * HOUR)) // HOUR)
+
+
+def _part_of(moment: float) -> int:
+    """Return the part of an hour of a time, counted from the epoch."""
+    return hour_of(moment) * _PARTS + int(moment % HOUR // _PART_SECONDS)
 
 
 def hour_in(key: int) -> int:
@@ -119,7 +149,7 @@ def pack(events: Sequence[Event], trail: Mapping[str, Sequence[Decision]], recei
     if not events:
         return []
     # Two instances that write in one millisecond write other events.
-    first = position(received, key_in(0, events[0].event_id) & (1 << RANDOM_BITS) - 1)
+    first = position(received, _hash(events[0].event_id, _HASH_BITS) & (1 << RANDOM_BITS) - 1)
     parts = _parts(events)
     # Each has a time of its own: by that a page of a list goes on behind the one where it ended.
     times = [received + place / 1e6 for place in range(len(parts))]
@@ -150,7 +180,7 @@ def _payload(events: Sequence[Event], trail: Mapping[str, Sequence[Decision]], r
 
 def _document(segment_id: int, events: Sequence[Event], payload: bytes, received: float) -> Document:
     times = [event.timestamp for event in events]
-    entities = {(hour_of(event.timestamp), event.entity_id) for event in events}
+    entities = {(_part_of(event.timestamp), event.entity_id) for event in events}
     return {
         "_id": segment_id,
         "n": len(events),
@@ -158,7 +188,7 @@ def _document(segment_id: int, events: Sequence[Event], payload: bytes, received
         "t1": max(times),
         "at": datetime.fromtimestamp(received, UTC),
         "ids": [id_key(hours_of_id(each.event_id, each.timestamp)[0], each.event_id) for each in events],
-        "entities": [key_in(hour, entity) for hour, entity in entities],
+        "entities": [_fresh_key(part, entity) for part, entity in entities],
         "types": sorted({event_type(event) for event in events}),
         "states": sorted({getattr(event, "state", None) for event in events} - {None}),
         "z": compress(payload),
@@ -243,7 +273,7 @@ def merged(parts: Sequence[Mapping[str, Any]], *, values: bool = True) -> Docume
         "t1": max(part["t1"] for part in parts),
         "at": max(part["at"] for part in parts),
         "ids": [each for part in parts for each in part["ids"]],
-        "entities": _union(part["entities"] for part in parts),
+        "entities": _union(map(_key_of_hour, part["entities"]) for part in parts),
         "types": _union(part["types"] for part in parts),
         "states": _union(part["states"] for part in parts),
         "z": compress(payload),
@@ -251,7 +281,7 @@ def merged(parts: Sequence[Mapping[str, Any]], *, values: bool = True) -> Docume
     }
 
 
-def _union(lists: Iterable[Sequence[Any]]) -> list[Any]:
+def _union(lists: Iterable[Iterable[Any]]) -> list[Any]:
     return sorted({each for found in lists for each in found})
 
 

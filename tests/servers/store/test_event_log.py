@@ -136,6 +136,8 @@ def test_pages_have_every_event_once_while_segments_are_merged(history: Store) -
     assert history.event_log.count_documents({}) == 3, "one an hour"
     assert walk(history, 7) == newest_first
     assert walk(history, 7, sort="received") == newest_first[::-1]
+    of_host = [name for name in newest_first if int(name[1:]) % 5 == 3]
+    assert walk(history, 7, entity_id="resource:host3/cpu") == of_host
 
 
 def test_a_search_that_takes_too_long_says_where_to_go_on(history: Store, monkeypatch: pytest.MonkeyPatch) -> None:
