@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import filling
-import site_of_benchmark  # noqa: F401 - it sets the path of the next ones
+import site_of_benchmark  # it sets the path of the next ones
 from chain_processes import Chain
 from feeding import Feed, check
 from servers import MongoDB, RabbitMQ
@@ -87,7 +87,7 @@ def _event(component: str, number: int, moment: float) -> dict[str, Any]:
 def killed(arguments: argparse.Namespace) -> Iterator[tuple[Store, Load]]:
     """Kill and start again under load; yields the database when all is quiet again."""
     with tempfile.TemporaryDirectory() as scratch:
-        broker, database = RabbitMQ(Path(scratch, "rabbitmq")), MongoDB(Path(scratch, "mongodb"))
+        broker, database = site_of_benchmark.servers_in(Path(scratch))
         with database.running(), broker.running(), client.opened(_patient(database)) as db:
             migrations.ensure(db)
             filling.fill(db, arguments.stored, SMALL, beaten=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from figures import cpu_seconds, listeners
 
@@ -20,6 +21,9 @@ from canopsis.store import alarms, client, leases, migrations
 from canopsis.store.client import Store
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
+
+if TYPE_CHECKING:
+    from servers import MongoDB, RabbitMQ
 
 _CHECKOUT = Path(__file__).parents[1]
 _SERVERS = _CHECKOUT / "tests" / "servers"
@@ -94,15 +98,20 @@ def running_site(prefix: Path) -> Site:
 @contextmanager
 def own_servers(folder: Path | None = None) -> Iterator[Site]:
     """Start a broker and a database in a scratch folder (see ``CANOPSIS_TEST_PREFIX``)."""
-    from servers import MongoDB, RabbitMQ  # noqa: PLC0415 - the path is set above
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        broker, database = servers_in(Path(scratch))
+        with database.running(), broker.running():
+            yield Site(broker.settings(), database.settings(), default_chain())
+
+
+def servers_in(folder: Path) -> tuple[RabbitMQ, MongoDB]:
+    """Return a broker and a database with their data in ``folder``, not started; the cache is that of a site."""
+    import servers  # noqa: PLC0415 - the path is set above
 
     from plugins.module_utils.canopsis_capacity import ASKS, GB, cache_gb  # noqa: PLC0415 - the path is set above
 
     cache = cache_gb(HOST_GB * GB, ASKS)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        broker, database = RabbitMQ(Path(scratch, "rabbitmq")), MongoDB(Path(scratch, "mongodb"), cache_gb=cache)
-        with database.running(), broker.running():
-            yield Site(broker.settings(), database.settings(), default_chain())
+    return servers.RabbitMQ(folder / "rabbitmq"), servers.MongoDB(folder / "mongodb", cache_gb=cache)
 
 
 @contextmanager
