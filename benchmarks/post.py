@@ -23,10 +23,11 @@ import filling
 from figures import cpu_seconds, listeners, table
 from http_load import flood, request
 from load import MIXES, OUTPUT, Mix, bodies, endless
+from own_events import OwnEvents
 from site_of_benchmark import Site, for_web, headers_of, own_engines, own_servers, own_web
 
 from canopsis.ops import wait
-from canopsis.store import client, event_log, segments
+from canopsis.store import client
 from canopsis.store.client import Store
 
 BURST = 100_000
@@ -76,25 +77,30 @@ class Run:
 
     def __init__(self, site: Site, db: Store, port: int, seconds: float) -> None:
         self.site, self.db, self.port, self.seconds = site, db, port, seconds
+        self.name = f"bench{uuid.uuid4().hex[:8]}"
+        self.own = OwnEvents(db, self.name)
         self.lost = self.refused = 0
 
     def case(self, what: str, requests: Iterator[bytes], size: int, connections: int) -> dict[str, Any]:
-        """Send for some seconds; return the figures once all that was accepted is stored."""
-        before, cpu, began = self.stored(), self._cpu(), time.monotonic()
+        """Send for some seconds; return the figures once all that was accepted is stored.
+
+        ``requests`` are of the connector ``name``.
+        """
+        before, cpu, began = self.own.count(), self._cpu(), time.monotonic()
         result = flood(self.port, requests, connections, self.seconds)
         accepted = result.statuses[202] * size
-        taken = self.stored() - before
-        wait.until(lambda: self.stored() - before >= accepted, DRAIN_SECONDS)
+        taken = self.own.count() - before
+        wait.until(lambda: self.own.count() - before >= accepted, DRAIN_SECONDS)
         drained = time.monotonic() - began
-        self.lost += max(0, accepted - (self.stored() - before))
+        self.lost += max(0, accepted - (self.own.count() - before))
         self.refused += sum(result.statuses.values()) - result.statuses[202]
         used = {f"{name} µs": (end - cpu[name]) * 1e6 / accepted for name, end in self._cpu().items()}
         rates = {"events/s": result.rate * size, "stored/s": taken / result.seconds, "drained/s": accepted / drained}
         return {"Canopsis": what, **rates, **result.row(), **used}
 
-    def burst(self, name: str) -> dict[str, Any]:
+    def burst(self) -> dict[str, Any]:
         """Open many alarms at once; return how long it takes from the first event until all are open."""
-        began = time.monotonic()
+        name, began = self.name + "b", time.monotonic()
         requests = burst(name)
         sent = 0
         while sent < BURST:
@@ -102,10 +108,6 @@ class Run:
         seconds = time.monotonic() - began
         wait.until(lambda: self._opened(name) >= BURST, DRAIN_SECONDS)
         return {"burst": f"{BURST:,} alarms", "accepted after s": seconds, "open after s": time.monotonic() - began}
-
-    def stored(self) -> int:
-        """Return how many events are stored."""
-        return event_log.count(self.db, 0, segments.position(time.time() + 60))
 
     def _opened(self, name: str) -> int:
         return self.db.alarms.count_documents({"open": True, "connector": name})
@@ -150,13 +152,12 @@ def main() -> int:
         ):
             running.await_ready(db)
             run = Run(running, db, port, arguments.seconds)
-            name = f"bench{uuid.uuid4().hex[:8]}"
             for connections in (1, 8, 16, 32):
-                rows.append(run.case(f"single, {connections} connections", single(name), 1, connections))
+                rows.append(run.case(f"single, {connections} connections", single(run.name), 1, connections))
                 print(table(rows[-1:]), flush=True)
-            rows.append(run.case("arrays of 50, 8 connections", arrays(name, 50), 50, 8))
+            rows.append(run.case("arrays of 50, 8 connections", arrays(run.name, 50), 50, 8))
             print(table(rows[-1:]), flush=True)
-            bursts = [run.burst(name + "b")]
+            bursts = [run.burst()]
             print(table(bursts), flush=True)
         beside = list(of_alerta(site, db, arguments)) if arguments.alerta else []
     print(table(rows))
