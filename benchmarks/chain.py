@@ -15,16 +15,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import filling
 import raw_kombu
 from figures import cpu_seconds, percentile, table
 from load import MIXES, Mix, Sender, bodies, endless, warm_up
-from site_of_benchmark import Site, grouped_alone, own_engines, own_servers, running_site
+from site_of_benchmark import Site, filled, grouped_alone, own_engines, own_servers, running_site
 
 from canopsis.ops import wait
 from canopsis.store import client, event_log, segments
@@ -234,10 +232,11 @@ def main() -> int:
     with outside as site:
         raw = raw_kombu.measure(site.amqp)
         print(table([{"kombu alone, 700 bytes": "messages", **raw}]), flush=True)
+        kept = filled(site, arguments.stored) if arguments.stored and not arguments.prefix else site
         for case in cases(arguments):
             if arguments.only and arguments.only not in f"{case.title()} {case.grouping}":
                 continue
-            rows.append(_measure(site, case, arguments))
+            rows.append(_measure(kept, case, arguments))
             print(table([_shown(rows[-1])]), flush=True)
     print()
     print(table([_shown(row) for row in rows]))
@@ -250,21 +249,20 @@ def _measure(site: Site, case: Case, arguments: argparse.Namespace) -> dict[str,
     is_default = case.grouping == "two hops"
     chain = site.chain if is_default else grouped_alone(site.chain)
     workers = arguments.workers if is_default else 1
-    engines = (
-        nullcontext(site)
-        if arguments.prefix
-        else own_engines(site, chain, partial(filling.fill, count=arguments.stored), workers)
-    )
+    engines = nullcontext(site) if arguments.prefix else own_engines(site, chain, workers=workers)
     with engines as running, client.opened(running.store) as db:
         running.await_ready(db)
-        return Run(running, db, case).measure() | {"disk": _disk(db)}
+        return Run(running, db, case).measure() | _disk(db)
 
 
-def _disk(db: Store) -> float:
-    """Return the bytes on disk of an event in the log, indexes too."""
-    found = db.command("collStats", event_log.COLLECTION)
-    count = event_log.count(db, 0, segments.position(time.time() + 60))
-    return float((found["storageSize"] + found["totalIndexSize"]) / max(count, 1))
+def _disk(db: Store) -> dict[str, float]:
+    """Return the bytes on disk of an event in the log, indexes too; what merging freed stays in the files, free."""
+    (found,) = db[event_log.COLLECTION].aggregate([{"$collStats": {"storageStats": {}}}])
+    files = found["storageStats"]
+    indexes = [index["block-manager"]["file bytes available for reuse"] for index in files["indexDetails"].values()]
+    count = max(event_log.count(db, 0, segments.position(time.time() + 60)), 1)
+    free = files["freeStorageSize"] + sum(indexes)
+    return {"disk": files["totalSize"] / count, "of it free": free / count}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -288,7 +286,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--prefix", type=Path, help="measure the running site in DIR")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each run (default 60)")
-    parser.add_argument("--stored", type=int, default=0, help="store so many events first, of the day before")
+    parser.add_argument("--stored", type=int, default=0, help="store so many events first; all runs keep them")
     parser.add_argument("--workers", type=int, default=1, help="instances of the worker (default 1)")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
     parser.add_argument("--json", type=Path, help="write all figures to this file")

@@ -77,7 +77,7 @@ def save(db: Store, documents: list[Document]) -> None:
 
 
 def measure(site: Site, make: Rules, seconds: float) -> dict[str, Any]:
-    with own_engines(site, site.chain, lambda _db: None) as running, client.opened(running.store) as db:
+    with own_engines(site, site.chain) as running, client.opened(running.store) as db:
         running.await_ready(db)
         save(db, make())
         return Run(running, db, Case("normal", 50, seconds)).measure()

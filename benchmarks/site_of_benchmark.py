@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filling
 from figures import cpu_seconds, listeners
 
 from canopsis.engines.chain import default_chain
@@ -17,7 +18,7 @@ from canopsis.ops import config, settings, wait
 from canopsis.ops.apiclient import Api
 from canopsis.ops.prefix import Prefix
 from canopsis.runtime.settings import ChainSettings
-from canopsis.store import alarms, client, leases, migrations
+from canopsis.store import alarms, client, event_log, leases, metrics, migrations
 from canopsis.store.client import Store
 from canopsis.store.settings import StoreSettings
 from canopsis.transport.settings import AmqpSettings
@@ -44,6 +45,8 @@ class Site:
     chain: ChainSettings
     api: Api | None = None
     workers: int = 1
+    kept: tuple[str, ...] = ()
+    """Collections that runs hand on, each to the next one."""
 
     def seen(self, db: Store, entity_ids: list[str]) -> list[str]:
         """Return the entities that show an open alarm: over HTTP where there is an API, else in the database."""
@@ -114,24 +117,37 @@ def servers_in(folder: Path) -> tuple[RabbitMQ, MongoDB]:
     return servers.RabbitMQ(folder / "rabbitmq"), servers.MongoDB(folder / "mongodb", cache_gb=cache)
 
 
+def filled(site: Site, count: int) -> Site:
+    """Return ``site`` with ``count`` events of the day before in its log, which is kept: to fill it takes long."""
+    with client.opened(site.store) as db:
+        migrations.ensure(db)
+        filling.fill(db, count)
+    return replace(site, kept=(event_log.COLLECTION, event_log.PROGRESS, metrics.HOURLY, metrics.NAMES))
+
+
 @contextmanager
 def own_engines(
-    site: Site, chain: ChainSettings, prepare: Callable[[Store], object], workers: int = 1
+    site: Site, chain: ChainSettings, prepare: Callable[[Store], object] | None = None, workers: int = 1
 ) -> Iterator[Site]:
-    """Run ``chain`` over the servers of ``site``, on empty queues and a database that ``prepare`` is given first."""
+    """Run ``chain`` over the servers of ``site``, on empty queues.
+
+    ``prepare`` is given the database first, which is empty but for what ``site`` keeps.
+    """
     from chain_processes import Chain  # noqa: PLC0415 - the path is set above
 
     with client.opened(site.store) as db:
-        db.client.drop_database(db.name)
+        for name in {*db.list_collection_names()} - {*site.kept}:
+            db.drop_collection(name)
         migrations.ensure(db)
-        prepare(db)
+        if prepare is not None:
+            prepare(db)
     with tempfile.TemporaryDirectory() as logs:
         engines = Chain(site.amqp, site.store, Path(logs), chain)
         engines.start()
         for number in range(2, workers + 1):
             engines.add("worker", number)
         try:
-            yield Site(site.amqp, site.store, chain, workers=workers)
+            yield replace(site, chain=chain, workers=workers)
         finally:
             engines.stop()
             sys.stderr.write(
