@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ LOOK_SECONDS = 0.2
 SETTLED_SECONDS = 5.0
 DRAIN_SECONDS = 300.0
 LATE_SECONDS = 20.0
+CHECKPOINT_SECONDS = 300.0
 PROBES_A_SECOND = 5
 _CHAIN = ("cleaner_events", "event_filter", "context", "alarm", "perfdata", "eventstore")
 
@@ -268,7 +269,16 @@ def _measure(site: Site, case: Case, arguments: argparse.Namespace) -> dict[str,
     engines = nullcontext(site) if arguments.prefix else own_engines(site, chain, workers=workers)
     with engines as running, client.opened(running.store) as db:
         running.await_ready(db)
-        return Run(running, db, case).measure() | _disk(db)
+        figures = Run(running, db, case).measure()
+        if not arguments.prefix:
+            _checkpoint(running)
+        return figures | _disk(db)
+
+
+def _checkpoint(site: Site) -> None:
+    """Have the database write all it has into its files: what it has in memory alone has no size there."""
+    with client.opened(replace(site.store, timeout=CHECKPOINT_SECONDS)) as db:
+        db.client.admin.command("fsync")
 
 
 def _disk(db: Store) -> dict[str, float]:
