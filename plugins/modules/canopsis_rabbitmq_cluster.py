@@ -289,22 +289,22 @@ class Cluster:
         A queue whose leader has just changed refuses for a moment; one that lacks a majority does until its other
         replicas are revived.
         """
-        left: dict[str, str] = {}
+        left: list[str] = []
+        said = ""
 
         def gone() -> bool:
-            done = self.run("rabbitmq-queues", step.through, "shrink", step.node, "--errors-only")
+            nonlocal said
+            said = self.run("rabbitmq-queues", step.through, "shrink", step.node, "--errors-only").stdout
             queues = self.queues(step.through)
-            left.clear()
-            left.update({name: done.stdout for (_, name), nodes in queues.quorum.items() if step.node in nodes})
+            left[:] = [name for (_, name), nodes in queues.quorum.items() if step.node in nodes]
             for node, dead in revival(queues, self._running(step.through) if left else ()).items():
                 self._revive(Step("revive", node, step.through, dead))
             return not left
 
         if not await_true(gone, self.params["timeout"], PAUSE):
-            said = " ".join(next(iter(left.values())).split())
             raise RefusedError(
                 f"{', '.join(left)} still have a replica on {step.node}: most of the brokers that hold them must run; "
-                f"see var/log/rabbitmq/ of {step.through}. RabbitMQ said: {said}"
+                f"see var/log/rabbitmq/ of {step.through}. RabbitMQ said: {' '.join(said.split())}"
             )
 
     def _running(self, through: str) -> list[str]:
