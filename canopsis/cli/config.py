@@ -13,7 +13,7 @@ from canopsis.ops.model import FILES
 from canopsis.ops.prefix import Prefix
 
 EXAMPLES = """
-canopsis config check                     every problem of every file at once; exit code 2 when there is one
+canopsis config check                     every problem of every file and of own packages; exit code 2: there is one
 canopsis config show                      what is in effect, and whether a file or a default says so
 canopsis config show storage.conf --json
 canopsis config explain resolve_delay     also: SECTION.KEY, a section, a file

@@ -1,23 +1,29 @@
-"""Every problem of every configuration file of a host, at once."""
+"""Every problem of the configuration files of a host, and of a site's own packages, at once."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from canopsis.core.chain import faults
 from canopsis.engines import registry
 from canopsis.errors import ConfigError
+from canopsis.notifiers import notifier
 from canopsis.ops import config, settings
 from canopsis.ops.ini import Problem, Values
 from canopsis.ops.model import CHAIN, ENGINE, FILES, HYPCONTROL, File
 from canopsis.ops.prefix import Prefix
+from canopsis.runtime import manifest
 from canopsis.runtime.manifest import Manifest
 from canopsis.runtime.settings import EngineSettings
+from canopsis.sources import webhook
+
+OWN = "own packages"
+"""What stands in the place of the file in a problem of a site's own packages."""
 
 
 def problems(prefix: Prefix) -> list[Problem]:
-    """Return what is wrong with the files in ``etc/``.
+    """Return what is wrong with the files in ``etc/``, and what cannot be loaded of the site's own packages.
 
     A file that is missing is a problem only on a host that runs a service which reads it.
     """
@@ -27,7 +33,7 @@ def problems(prefix: Prefix) -> list[Problem]:
     for file in FILES.values():
         if file is HYPCONTROL or prefix.etc(file.name).exists() or services & set(file.readers):
             found += _of_file(prefix, file)
-    return found
+    return [*found, *_of_packages({problem.section for problem in found})]
 
 
 def _nothing_to_run(prefix: Prefix, control: Values, services: Collection[str]) -> list[Problem]:
@@ -61,6 +67,19 @@ def _of_options(manifest: Manifest, engine: EngineSettings, shown: str) -> Itera
         manifest.check(manifest.read(engine.options))
     except ConfigError as error:
         yield Problem(shown, f"{ENGINE}{engine.name}", "", str(error))
+
+
+def _of_packages(told: Collection[str]) -> Iterator[Problem]:
+    """Yield what cannot be loaded, by group of entry points, but the engines whose sections are ``told`` of."""
+    engines = {name: why for name, why in registry.found().broken.items() if f"{ENGINE}{name}" not in told}
+    yield from _lost(manifest.GROUP, engines.items())
+    yield from _lost(webhook.GROUP, webhook.sources().broken.items())
+    yield from _lost(notifier.GROUP, notifier.notifiers().broken.items())
+
+
+def _lost(group: str, broken: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    for name, why in broken:
+        yield Problem(OWN, group, name, f"it cannot be loaded: {why}; mend that package and install it again")
 
 
 def _mode(prefix: Prefix, file: File, shown: str) -> Iterator[Problem]:

@@ -11,6 +11,9 @@ from canopsis import extensions
 from canopsis.core.rules.kernel import Kind, RuleSet
 from canopsis.errors import InputError, InvalidEvent
 
+GROUP = "canopsis.sources"
+"""The group of entry points under which a site's own package gives its sources: ``NAME = package.module:SOURCE``."""
+
 Raw = dict[str, Any]
 """An event as a client would send it; ``connector`` and ``connector_name`` come from the path of the request."""
 
@@ -61,9 +64,9 @@ class Source:
 
 @cache
 def sources() -> extensions.Found[Source]:
-    """Return the sources by kind: those of ``canopsis.sources.webhooks``, and a site's own (``canopsis.sources``)."""
+    """Return the sources by kind: those of ``canopsis.sources.webhooks``, and a site's own."""
     own = {each.kind: each for each in extensions.in_package("canopsis.sources.webhooks", "SOURCE", Source)}
-    return extensions.of_site("canopsis.sources", Source, own, "kind")
+    return extensions.of_site(GROUP, Source, own, "kind")
 
 
 def object_of(found: object, name: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -36,15 +37,12 @@ def package(tmp_path: Path) -> Path:
     info = tmp_path / "ours-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1.0\n")
-    points = (
-        "tally = ours:MANIFEST",
-        "none = ours:NOTHING",
-        "lost = ours.lost:MANIFEST",
-        "alarm = ours:MANIFEST",
-        "count = ours:MANIFEST",
-    )
-    (info / "entry_points.txt").write_text("[canopsis.engines]\n" + "\n".join(points))
+    install_points(tmp_path, "tally = ours:MANIFEST")
     return tmp_path
+
+
+def install_points(package: Path, *points: str) -> None:
+    (package / "ours-1.0.dist-info" / "entry_points.txt").write_text("[canopsis.engines]\n" + "\n".join(points))
 
 
 def canopsis(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,12 +74,18 @@ def test_an_engine_of_an_installed_package_is_one_of_the_site(package: Path) -> 
 
 
 def test_a_package_that_cannot_be_loaded_says_why_and_holds_nothing_up(package: Path) -> None:
+    broken = ("none = ours:NOTHING", "lost = ours.lost:MANIFEST", "alarm = ours:MANIFEST", "count = ours:MANIFEST")
+    install_points(package, "tally = ours:MANIFEST", *broken)
     write_chain(package, next="lost,none,count\n[engine:lost]\n[engine:none]\n[engine:count]")
     said = canopsis(package, "config", "check").stderr
     assert "[engine:lost]: the engine lost cannot be loaded; needed: ours.lost:MANIFEST of the package ours" in said
     assert "ours:NOTHING of the package ours is a int, not a Manifest" in said
     assert "ours:MANIFEST of the package ours is called tally: its entry point needs that name, not count" in said
-    assert len(said.splitlines()) == 3
+    assert "own packages [canopsis.engines] alarm (ours:MANIFEST of the package ours): it cannot be loaded" in said
+    assert len(said.splitlines()) == 4
+    told = json.loads(canopsis(package, "config", "check", "--json").stdout)["problems"]
+    (own,) = (each for each in told if each["file"] == "own packages")
+    assert (own["section"], own["key"].split()[0]) == ("canopsis.engines", "alarm")
 
 
 class Everything(Options, frozen=True):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from ops_scratch import change, write
 
+from canopsis.engines import registry
+from canopsis.notifiers.notifier import notifiers
 from canopsis.ops import check
 from canopsis.ops.model import FILES
 from canopsis.ops.prefix import Prefix
+from canopsis.sources.webhook import sources
 
 
 def texts(prefix: Prefix) -> list[str]:
@@ -113,3 +118,35 @@ def test_e2_own_types_of_collectd_are_looked_into(prefix: Prefix) -> None:
     change(prefix, "amqp2engines.conf", str(path), "ups.db")
     (problem,) = map(str, check.problems(prefix))
     assert "'ups.db' is refused; allowed: absolute paths" in problem
+
+
+@pytest.fixture
+def package(prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A site's own package, installed: nothing that it names is there."""
+    info = prefix.path / "ours-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1.0\n")
+    groups = (f"[canopsis.{kind}s]\n{kind} = ours.{kind}:IT\n" for kind in ("engine", "source", "notifier"))
+    (info / "entry_points.txt").write_text("".join(groups))
+    monkeypatch.syspath_prepend(prefix.path)
+    for found in (registry.found, sources, notifiers):
+        found.cache_clear()
+    yield
+    for found in (registry.found, sources, notifiers):
+        found.cache_clear()
+
+
+@pytest.mark.usefixtures("package")
+def test_what_cannot_be_loaded_of_own_packages_is_named_with_what_to_do(prefix: Prefix) -> None:
+    for kind, text in zip(("engine", "source", "notifier"), texts(prefix), strict=True):
+        where, why = text.split(": it cannot be loaded: ")
+        assert where == f"own packages [canopsis.{kind}s] {kind}"
+        assert why.startswith(f"ours.{kind}:IT of the package ours: ModuleNotFoundError: No module named 'ours'; mend ")
+
+
+@pytest.mark.usefixtures("package")
+def test_an_engine_in_the_chain_that_cannot_be_loaded_is_named_once(prefix: Prefix) -> None:
+    change(prefix, "amqp2engines.conf", "[engine:cleaner_events]", "[engine:engine]\n[engine:cleaner_events]")
+    found = [text for text in texts(prefix) if "ours.engine" in text]
+    assert len(found) == 1
+    assert found[0].startswith("etc/amqp2engines.conf [engine:engine]: the engine engine cannot be loaded; needed: ")
