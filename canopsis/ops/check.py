@@ -21,6 +21,8 @@ from canopsis.sources import webhook
 OWN = "own packages"
 """What stands in the place of the file in a problem of a site's own packages."""
 
+_NEXT = "put a mended wheel into etc/packages and install canopsis again"
+
 
 def problems(prefix: Prefix) -> list[Problem]:
     """Return what is wrong with the files in ``etc/``, and what cannot be loaded of the site's own packages.
@@ -79,7 +81,7 @@ def _of_packages(told: Collection[str]) -> Iterator[Problem]:
 
 def _lost(group: str, broken: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     for name, why in broken:
-        yield Problem(OWN, group, name, f"it cannot be loaded: {why}; mend that package and install it again")
+        yield Problem(OWN, group, name, f"it cannot be loaded: {why}; {_NEXT}")
 
 
 def _mode(prefix: Prefix, file: File, shown: str) -> Iterator[Problem]:

@@ -375,10 +375,10 @@ delete_all_but() {
     find "$PREFIX" -mindepth 1 -maxdepth 1 "${kept[@]}" -exec rm -rf -- {} +
 }
 
-# What a new site in the same folder takes up again: the databases and the secrets they were made with.
+# What a new site in the same folder takes up again: the databases, the secrets they were made with, own packages.
 keep_data() {
     delete_all_but var etc
-    find "$PREFIX/etc" -mindepth 1 -maxdepth 1 ! -name secrets.yml -exec rm -rf -- {} +
+    find "$PREFIX/etc" -mindepth 1 -maxdepth 1 ! -name secrets.yml ! -name packages -exec rm -rf -- {} +
     find "$PREFIX/var" -mindepth 1 -maxdepth 1 ! -name lib ! -name backups -exec rm -rf -- {} +
     find "$PREFIX/var/lib" -mindepth 1 -maxdepth 1 ! -name mongodb ! -name rabbitmq ! -name site.info -exec rm -rf -- {} +
 }

@@ -21,6 +21,7 @@ from threading import Thread
 import pytest
 from building import CHECKOUT, Builder, change, copy_checkout, leftovers, tree
 from local_site import free_ports, work_of_children
+from own_wheels import make_wheel
 
 SMALL = ("collectd-libs", "collectd")
 SERVERS = ("mongodb", "erlang", "rabbitmq-server", *SMALL)
@@ -228,9 +229,14 @@ def test_build_prepares_without_using(small: Builder) -> None:
 
 
 def test_a_changed_checkout_is_an_update_of_canopsis(small: Builder) -> None:
-    """The version of canopsis follows its source: from a bundle too, the checkout beside the script is what runs."""
+    """The version of canopsis follows its source: from a bundle too, the checkout beside the script is what runs.
+
+    A package of the site's own comes along into each version.
+    """
+    make_own_wheel(small.prefix / "etc/packages")
     module = small.checkout / "canopsis" / "errors.py"
     small.do("install", "canopsis")
+    assert "A component is counted up to this." in small.tool("bin/canopsis", "config", "explain", "engine:tally.most")
     first = small.current("canopsis")
     module.write_text(module.read_text() + "\nCHANGED = True\n")
     small.do("install", "canopsis")
@@ -238,6 +244,7 @@ def test_a_changed_checkout_is_an_update_of_canopsis(small: Builder) -> None:
     assert second != first
     laid = next((small.prefix / "opt/canopsis/current/lib").rglob("canopsis/errors.py"))
     assert "CHANGED = True" in laid.read_text()
+    assert "A component is counted up to this." in small.tool("bin/canopsis", "config", "explain", "engine:tally.most")
     assert "current   canopsis" in small.do("install", "canopsis")
 
 
@@ -252,6 +259,13 @@ def test_a_missing_file_is_repaired(small: Builder) -> None:
     (small.prefix / "opt/collectd/current").unlink()
     small.do("install", *SMALL)
     assert tree(small.prefix) == wanted
+
+
+def make_own_wheel(folder: Path) -> None:
+    """Make a wheel with the engine that the documentation shows."""
+    page = (CHECKOUT / "docs/extending.md").read_text().split("## Add an engine")[1]
+    code = page.split("```python\n")[1].split("```")[0]
+    make_wheel(folder, "ours", "1.0", code, needs="canopsis", points="[canopsis.engines]\ntally = ours:MANIFEST\n")
 
 
 def _spoil(source: Path, target: Path, pattern: str) -> tuple[Path, str]:

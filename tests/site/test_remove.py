@@ -21,6 +21,7 @@ def fake(checkout: Path, tmp_path: Path) -> Builder:
         "var/log/x",
         "etc/secrets.yml",
         "etc/amqp.conf",
+        "etc/packages/ours.whl",
         "opt/x",
         "bin/x",
     ):
@@ -40,10 +41,10 @@ def test_a_site_is_not_deleted_unasked(fake: Builder) -> None:
 
 
 def test_data_are_kept_when_told(fake: Builder) -> None:
-    """``--keep-data`` leaves the databases, what opens them, and the ports they were made for."""
+    """``--keep-data`` leaves the databases, what opens them, their ports, and packages of the site's own."""
     fake.do("remove", "--keep-data")
     files = {str(path.relative_to(fake.prefix)) for path in fake.prefix.rglob("*") if path.is_file()}
-    assert files == {"var/lib/mongodb/data", "var/lib/site.info", "etc/secrets.yml"}
+    assert files == {"var/lib/mongodb/data", "var/lib/site.info", "etc/secrets.yml", "etc/packages/ours.whl"}
 
 
 class TestMounted:

@@ -141,7 +141,7 @@ def test_what_cannot_be_loaded_of_own_packages_is_named_with_what_to_do(prefix: 
     for kind, text in zip(("engine", "source", "notifier"), texts(prefix), strict=True):
         where, why = text.split(": it cannot be loaded: ")
         assert where == f"own packages [canopsis.{kind}s] {kind}"
-        assert why.startswith(f"ours.{kind}:IT of the package ours: ModuleNotFoundError: No module named 'ours'; mend ")
+        assert why.startswith(f"ours.{kind}:IT of the package ours: ModuleNotFoundError: No module named 'ours'; put ")
 
 
 @pytest.mark.usefixtures("package")
