@@ -20,6 +20,7 @@ VERBS = {
     "observe",
     "install",
     "sources",
+    "wheels",
     "configure",
     "kernel",
     "service",
