@@ -12,6 +12,7 @@ import pytest
 from cli_fakes import Asked, FakeApi
 
 from canopsis.cli import rules
+from canopsis.core.rules.kinds import kinds
 from canopsis.ops.apiclient import Answer
 
 RULE: dict[str, Any] = {"id": "r", "type": "drop", "pattern": {"component": "web"}, "description": "too loud"}
@@ -113,7 +114,7 @@ def test_what_is_refused_is_said_and_the_rest_is_done(api: FakeApi, capsys: Capt
     ("text", "why"),
     [
         ("[1]", "objects with an id"),
-        ("id: x\nkind: nope", "event-filter, mapper, notification-rule, table"),
+        ("id: x\nkind: nope", ", ".join(kinds())),
         ("a: [", "YAML or JSON"),
     ],
 )

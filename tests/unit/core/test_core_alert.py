@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from core_samples import NOW, RULES, act, alarm_after, apply, check, run
 
-from canopsis.core.alert import alert_body, alert_routing_key
+from canopsis.core.alert import alert_body, alert_routing_key, facts_of
 from canopsis.core.change import Change
 from canopsis.core.event import Event
 from canopsis.core.event_types.ack import Ack
@@ -21,7 +21,7 @@ def last_change(*events: Event) -> Change:
 def test_the_alert_of_a_new_alarm() -> None:
     event = check(2, 0, "e1", "too hot", tags=["fan"])
     change = last_change(event)
-    assert alert_body(change, event) == {
+    assert alert_body(change, event) == facts_of(change.alarm) | {
         "kind": "opened",
         "alarm_id": change.alarm.id,
         "display_name": "NIAJ-HVES",

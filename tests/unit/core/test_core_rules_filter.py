@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from canopsis.core.envelope import decode_batch
 from canopsis.core.event import Event, to_document
+from canopsis.core.event_types import EVENT_TYPES
 from canopsis.core.normalise import normalise
 from canopsis.core.rules.draft import EventDraft
 from canopsis.core.rules.event_filter import KIND, Filters, Verdict, explain, judge
@@ -294,7 +295,9 @@ def test_events_of_the_alarm_engine_itself_are_let_alone() -> None:
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: str(kind.__struct_config__.tag))
 @pytest.mark.parametrize("state", [0, 2])
 def test_a_draft_that_nothing_changes_is_the_event(kind: type[Event], state: int) -> None:
-    own = {"event_type": kind.__struct_config__.tag, "state": state, "author": "ann", "ticket": "T1", "alarm_id": "a1"}
+    declared = EVENT_TYPES[str(kind.__struct_config__.tag)]
+    some = {"event_type": declared.name, "state": state, "author": "ann", "ticket": "T1", "alarm_id": "a1"}
+    own = dict.fromkeys(declared.required, "x") | some
     fields = {"perf_data": "time=3s;1;5", "tags": ["a"], "labels": {"team": "ops"}, "level": "high"}
     sample = good(event_id="e1", **own, **fields)
     late = good(timestamp=9e12, tags=5, **own)

@@ -50,9 +50,7 @@ class FakeContext:
     resolved: list[Alarm] = field(default_factory=list)
     due: list[Alarm] = field(default_factory=list)
     entities: dict[str, Document] = field(default_factory=dict)
-    filters: list[Document] = field(default_factory=list)
-    tables: list[Document] = field(default_factory=list)
-    telling: list[Document] = field(default_factory=list)
+    rules_of: dict[str, list[Document]] = field(default_factory=dict)
     told: set[tuple[str, str]] = field(default_factory=set)
     version: int = 1
     log_segments: list[Document] = field(default_factory=list)
@@ -136,7 +134,7 @@ class FakeContext:
         self._read("rules", *kinds)
         if known == dict.fromkeys(kinds, self.version):
             return None
-        stored = {"event-filter": self.filters, "table": self.tables, "notification-rule": self.telling}
+        stored = {kind: self.rules_of.get(kind, []) for kind in kinds}
         return rules.Rules(dict.fromkeys(kinds, self.version), stored)
 
     def told_alarms(self, alarm_ids: Collection[str]) -> set[tuple[str, str]]:

@@ -27,7 +27,7 @@ def test_without_rules_everything_passes() -> None:
 
 
 def test_a_drop_names_rule_and_reason_and_is_counted() -> None:
-    ctx = FakeContext(filters=[rule("quiet", description="too loud")])
+    ctx = FakeContext(rules_of={"event-filter": [rule("quiet", description="too loud")]})
     effects = EventFilter(4).process(Batch([event("noise", event_id="n1"), event("web")]), ctx)
     assert effects.drop == [Drop("n1", "quiet", "too loud")]
     assert [kept.component for kept in effects.forward] == ["web"]
@@ -36,8 +36,8 @@ def test_a_drop_names_rule_and_reason_and_is_counted() -> None:
 
 def test_a_failure_is_counted_with_its_reason_and_loses_nothing() -> None:
     action = {"type": "lookup", "table": "t", "key": "{{ component }}", "fields": {"a": "b"}}
-    ctx = FakeContext(filters=[rule(kind="enrich", component="web", actions=[action])])
-    ctx.tables = [{"id": "t", "rows": {"db": {"a": 1}}}]
+    ctx = FakeContext(rules_of={"event-filter": [rule(kind="enrich", component="web", actions=[action])]})
+    ctx.rules_of["table"] = [{"id": "t", "rows": {"db": {"a": 1}}}]
     effects = EventFilter(4).process(Batch([event("web", event_id="w1"), event("web", event_id="w2")]), ctx)
     assert len(effects.forward) == 2
     reason = "table t has no a for 'web'"
@@ -50,7 +50,7 @@ def test_an_event_of_another_entity_goes_to_its_partition() -> None:
     away = next(name for name in "abcdefgh" if partition_of(f"component:{name}", 4) != here)
     near = next(name for name in "abcdefgh" if partition_of(f"component:{name}", 4) == here)
     moving = {"id": "r", "type": "change_entity", "pattern": {"component": "web"}, "component": "{{ to }}"}
-    ctx = FakeContext(filters=[moving])
+    ctx = FakeContext(rules_of={"event-filter": [moving]})
     effects = engine.process(Batch([event("web", to=away), event("web", to=near), event("web", to="web")]), ctx)
     assert [each.component for each in effects.move] == [away]
     assert [each.component for each in effects.forward] == [near, "web"]
@@ -65,7 +65,7 @@ def test_rules_are_asked_for_once_a_second_and_read_when_they_changed() -> None:
         ctx.now = NOW + later
         engine.process(Batch([event("noise")]), ctx)
     assert ctx.reads == [("rules", FILTER, "table")]
-    ctx.now, ctx.filters = NOW + LOOK_SECONDS, [rule()]
+    ctx.now, ctx.rules_of = NOW + LOOK_SECONDS, {"event-filter": [rule()]}
     assert len(engine.process(Batch([event("noise")]), ctx).forward) == 1
     ctx.now, ctx.version = NOW + 2 * LOOK_SECONDS, 2
     assert len(engine.process(Batch([event("noise")]), ctx).drop) == 1
@@ -81,7 +81,7 @@ def test_a_clock_that_went_back_asks_again() -> None:
 
 
 def test_while_the_rules_cannot_be_read_nothing_passes() -> None:
-    engine, ctx = EventFilter(4), FakeContext(away=True, filters=[rule(component="web")])
+    engine, ctx = EventFilter(4), FakeContext(away=True, rules_of={"event-filter": [rule(component="web")]})
     with pytest.raises(StoreError):
         engine.process(Batch([event()]), ctx)
     ctx.away = False
@@ -89,7 +89,7 @@ def test_while_the_rules_cannot_be_read_nothing_passes() -> None:
 
 
 def test_a_rule_that_cannot_be_used_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    ctx = FakeContext(filters=[rule("bad", kind="nope"), rule("good")])
+    ctx = FakeContext(rules_of={"event-filter": [rule("bad", kind="nope"), rule("good")]})
     assert [drop.rule for drop in EventFilter(4).process(Batch([event("noise")]), ctx).drop] == ["good"]
     assert "rule bad: type: 'nope' is refused" in caplog.text
 

@@ -37,7 +37,7 @@ class Chain:
     """The alarm engine, and behind it ours."""
 
     def __init__(self, *telling: Document, **facts: Any) -> None:
-        self.ctx = FakeContext(telling=list(telling), **facts)
+        self.ctx = FakeContext(rules_of={"notification-rule": list(telling)}, **facts)
         self.alarm = AlarmEngine(AlarmOptions(resolve_delay=0.0), 4)
         self.ours = NotificationEngine()
         self.rules: dict[str, int] = {}

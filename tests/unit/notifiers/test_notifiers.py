@@ -74,7 +74,7 @@ class TestSecrets:
 @pytest.mark.parametrize(
     ("kind", "given", "field", "allowed"),
     [
-        ("pigeon", {}, "notifier", "mail, webhook"),
+        ("pigeon", {}, "notifier", ", ".join(sorted(notifiers().things))),
         ("webhook", {}, "settings.url", "url"),
         ("webhook", WEBHOOK | {"timeout": 60}, "settings.timeout", "<= 30"),
         ("mail", MAIL | {"to": ["b"]}, "settings.to[0]", "such as ops@example.org"),
