@@ -123,7 +123,8 @@ class Effects:
     ``incoming`` is set by engines whose input is raw: how many elements the messages had. ``more``
     is for ``beat``: there is more to do, call again at once. ``counts`` are events by source and kind,
     beside the balance: an event that is counted is forwarded, dropped or dead as any other. ``envelope`` is
-    what is known besides of the events that go on: it is added to that of the batch.
+    what is known besides of the events that go on: it is added to that of the batch. What was decided of an event is
+    noted there: ``effects.envelope.note(event, Decision("tally", "counted"))``.
     """
 
     forward: list[Event] = field(default_factory=list)
@@ -176,7 +177,11 @@ class Engine:
         return Effects(forward=list(batch.events))
 
     def beat(self, now: float, ctx: Context) -> Effects:  # noqa: ARG002 - the contract's
-        """Return periodic work; called each ``beat_interval`` where the manifest says ``beats``."""
+        """Return periodic work; called each ``beat_interval`` where the manifest says ``beats``.
+
+        What it publishes is sent again until the broker takes it. What must outlive the process it finds again in the
+        store: documents with a ``wake_at``.
+        """
         return Effects()
 
     def forget(self, partitions: frozenset[int] | None) -> None:

@@ -52,7 +52,7 @@ class Source:
     """A source. ``kind`` is its name in the address and the ``connector`` of its events.
 
     ``suffixes`` are what its senders put behind the address themselves. ``rules`` is the kind of the rules that it goes
-    by, where it does.
+    by, where it does, as ``webhooks/generic.py``.
     """
 
     kind: str

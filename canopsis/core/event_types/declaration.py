@@ -12,7 +12,7 @@ from canopsis.core.event import Event
 from canopsis.core.fields import FieldCheck
 
 Act = Callable[[Any, Alarm, LifecycleRules, float], Change | None]
-"""What an event does to the open alarm of its entity, at ``now``; None for nothing."""
+"""What an event does to the open alarm of its entity, at ``now``; None for nothing. It changes no alarm in place."""
 
 Objection = Callable[[Alarm], str]
 """Why an action makes no sense for an alarm as it is, an empty text when it does."""
@@ -42,8 +42,9 @@ class EventType:
 
     ``required`` are fields beside connector, connector_name and component. ``from_sources``: whether it may come
     from outside; engines alone publish the others. ``kept``: whether the event log has it. ``act`` changes the open
-    alarm of the entity. One with an ``objection`` is an action of operators: the API offers it on alarms. One that is
-    ``due`` happens by itself: the alarm engine publishes it when its time has come.
+    alarm of the entity. One with an ``objection`` is an action of operators: the API offers it, on one alarm and on
+    many, and so does ``canopsis act``. One that is ``due`` happens by itself: the alarm has its time in ``wake_at``,
+    and the alarm engine publishes it when that has come.
     """
 
     struct: type[Event]
