@@ -78,6 +78,7 @@ def twice(own: Path) -> Path:
     ("make", "why"),
     [
         (broken, "invalid"),
+        (lambda own: make_wheel(own, "ours", "1.0", needs="brought, theirs"), "theirs"),
         (of_another_python, "is not a supported wheel on this platform"),
         (lambda own: make_wheel(own, "ours", "1.0", needs="nowhere>3"), "No matching distribution found for nowhere>3"),
         (lambda own: make_wheel(own, "ours", "1.0", needs="brought>1"), "The user requested (constraint) brought==1.0"),
@@ -92,6 +93,8 @@ def test_a_wheel_that_cannot_be_installed_is_named(prefix: Path, make: Callable[
     assert f"canopsis: {wheel} cannot be installed: " in done.stderr
     assert why in done.stderr
     assert "or delete it" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "return " not in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
