@@ -157,16 +157,20 @@ def inventory_findings(
         options=_options(),
         even=even,
         chain=_default_chain(),
-        absent=_absent({str(values.get("canopsis_bundle") or "") for values, _ in found.values()}),
+        absent=_absent(found.values(), "canopsis_bundle", Path.is_file)
+        | _absent(found.values(), "environment_own_packages", Path.is_dir),
     )
     rows: list[dict[str, str]] = as_rows(canopsis_inventory.check(inventory))
     return rows
 
 
-def _absent(paths: Iterable[str]) -> frozenset[str]:
-    """Return those of ``paths`` that are no files of this controller, which looks for none where it was started."""
-    known = {path: Path(path).expanduser() for path in paths if path}
-    return frozenset(path for path, place in known.items() if not (place.is_absolute() and place.is_file()))
+def _absent(
+    found: Iterable[tuple[Mapping[str, Any], object]], name: str, is_there: Callable[[Path], bool]
+) -> frozenset[str]:
+    """Return the values of ``name`` that this controller does not find; it looks for none where it was started."""
+    paths = {str(values.get(name) or "") for values, _ in found} - {""}
+    known = {path: Path(path).expanduser() for path in paths}
+    return frozenset(path for path, place in known.items() if not (place.is_absolute() and is_there(place)))
 
 
 def _variables(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

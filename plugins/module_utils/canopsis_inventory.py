@@ -109,7 +109,7 @@ class Inventory:
     """Groups, and the variables of each host that are ours by name; ``options`` says what each may be.
 
     ``broken`` are variables of a host that cannot be computed, with the reason; ``chain`` is that of a host that gives
-    none; ``absent`` are the bundles that the controller does not find.
+    none; ``absent`` are bundles and folders of own packages that the controller does not find.
     """
 
     groups: Mapping[str, list[str]]
@@ -440,6 +440,15 @@ def _bundles(inventory: Inventory) -> Iterator[Finding]:
             yield Finding(host, "bundle", f"no file {bundle}", needed, "canopsis_bundle")
 
 
+def _own_packages(inventory: Inventory) -> Iterator[Finding]:
+    """A folder that is not there is not one that is empty, which takes every own package away."""
+    for host in inventory.hosts:
+        folder = str(inventory.of(host).get("environment_own_packages") or "")
+        if folder in inventory.absent:
+            needed = "the whole path of a folder of wheels on this controller, or no variable"
+            yield Finding(host, "own packages", f"no folder {folder}", needed, "environment_own_packages")
+
+
 RULES = (
     _groups,
     _places,
@@ -460,4 +469,5 @@ RULES = (
     _archive,
     _ended,
     _bundles,
+    _own_packages,
 )

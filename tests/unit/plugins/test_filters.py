@@ -157,6 +157,15 @@ def test_a_bundle_that_is_not_on_the_controller_is_told_before_anything_changes(
     ]
 
 
+def test_a_folder_of_own_packages_that_is_not_on_the_controller_is_told(filters: Filters, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folders = {"a": str(tmp_path), "b": "", "c": f"{tmp_path}/file", "d": "wheels"}
+    hostvars = {host: {"environment_own_packages": path} for host, path in folders.items()}
+    rows = filters["canopsis_inventory_findings"]({"canopsis": list(folders)}, hostvars, False)
+    told = [(row["host"], row["found"]) for row in rows if row["variable"] == "environment_own_packages"]
+    assert told == [("c", f"no folder {tmp_path}/file"), ("d", "no folder wheels")]
+
+
 def test_a_bad_url_is_told_by_its_variable(filters: Filters) -> None:
     with pytest.raises(AnsibleFilterError, match="canopsis_amqp_url begins otherwise than allowed: amqp://"):
         filters["canopsis_endpoint"]("http://x", "amqp")
