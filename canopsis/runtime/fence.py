@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection
+from dataclasses import replace
+from functools import cached_property
 
 from canopsis.store import fences
 from canopsis.store.client import Store
@@ -16,17 +17,20 @@ class Fence:
     def __init__(self, db: Store, process: str) -> None:
         self._db = db
         self._process = process
-        self._holder = uuid.uuid4().hex
         self._taken: set[str] = set()
+
+    @cached_property
+    def _me(self) -> Claim:
+        return fences.new_holder(self._db)
 
     def claim(self, partitions: Collection[int]) -> Claim:
         """Return the claim for a batch of ``partitions``; takes those that are not taken yet. Raises StoreError."""
         names = fences.names_of(self._process, partitions)
         new = tuple(name for name in names if name not in self._taken)
         if new:
-            fences.take(self._db, Claim(self._holder, new))
+            fences.take(self._db, replace(self._me, names=new))
             self._taken.update(new)
-        return Claim(self._holder, names)
+        return replace(self._me, names=names)
 
     def lose(self, partitions: Collection[int] | None = None) -> None:
         """Take those of ``partitions`` (None: all) anew before the next batch of them.

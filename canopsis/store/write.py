@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,12 @@ def apply_guarded(db: Store, writes: Writes, claim: Claim) -> None:
     """
     what = f"writing {', '.join(writes)}"
     # Not with_transaction: it tries for two minutes, and who holds the partition may be another by then.
-    with store_errors(what), db.client.start_session() as session, session.start_transaction():
+    with store_errors(what), _session_of(db, claim) as session, session.start_transaction():
         _together(db, writes, claim, session)
+
+
+def _session_of(db: Store, claim: Claim) -> AbstractContextManager[ClientSession]:
+    return nullcontext(claim.session) if claim.session else db.client.start_session()
 
 
 def _together(db: Store, writes: Writes, claim: Claim, session: ClientSession) -> None:

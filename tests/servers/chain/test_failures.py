@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from chain_processes import one_process_each
@@ -185,7 +186,7 @@ def test_fence_throws_memory_away_and_reads_again(site: Site, feed: Feed) -> Non
     feed.events([check("fenced", 2, event_id="first")])
     eventually(lambda: site.db["alarms"].find_one({"component": "fenced"}))
     # Another holder acknowledged meanwhile: the worker's memory is stale and its next write must be refused.
-    site.db["fences"].update_many({}, {"$set": {"holder": "other"}})
+    site.db["fences"].update_many({}, {"$set": {"holder": uuid4().hex}})
     mark: dict[str, Any] = {"author": "other", "message": "mine", "t": time.time()}
     site.db["alarms"].update_one({"component": "fenced"}, {"$set": {"ack": mark}, "$inc": {"rev": 1}})
     feed.events([check("fenced", 1, event_id="second")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from bson.errors import InvalidDocument
@@ -34,7 +35,7 @@ def inserts(*documents: Document) -> dict[str, list[Operation]]:
     return {"alarms": [Insert(document) for document in documents]}
 
 
-MINE = Claim("mine", ("worker:01", "worker:02"))
+MINE = Claim(uuid4().hex, ("worker:01", "worker:02"))
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_guarded_update(store: Store, claim: Claim) -> None:
 
 def test_who_lost_a_fence_writes_nothing_at_all(store: Store, claim: Claim) -> None:
     apply(store, inserts(alarm(1)))
-    fences.take(store, Claim("another", claim.names[1:]))
+    fences.take(store, Claim(uuid4().hex, claim.names[1:]))
     writes: dict[str, list[Operation]] = {"alarms": [Guarded("a1", {"$set": {"state": 3}}), opened_alarm(alarm(2))]}
     with pytest.raises(Fenced, match=r"1 of worker:01, worker:02"):
         apply_guarded(store, writes, claim)
@@ -84,7 +85,7 @@ def test_a_fence_that_is_taken_in_the_middle_of_a_transaction_wins(store: Store,
 
     class Slow(dict[str, Any]):
         def get(self, name: str, default: Any = None) -> Any:
-            taking.append(threading.Thread(target=fences.take, args=(store, Claim("another", claim.names))))
+            taking.append(threading.Thread(target=fences.take, args=(store, Claim(uuid4().hex, claim.names))))
             taking[0].start()
             return super().get(name, default)
 
@@ -93,6 +94,21 @@ def test_a_fence_that_is_taken_in_the_middle_of_a_transaction_wins(store: Store,
     assert store.alarms.find_one() == alarm(1, rev=2, state=3), "the other one takes it after that, and reads this"
     with pytest.raises(Fenced):
         apply_guarded(store, {"alarms": [Guarded("a1", {"$set": {"state": 1}})]}, claim)
+
+
+def test_a_holder_that_was_killed_in_the_middle_of_a_transaction_is_not_waited_for(store: Store) -> None:
+    dead, another = (replace(fences.new_holder(store), names=MINE.names) for _ in range(2))
+    fences.take(store, dead)
+    apply(store, inserts(alarm(1)))
+    assert dead.session is not None
+    dead.session.start_transaction()
+    fences.hold(store, dead, dead.session)
+    store.alarms.update_one({"_id": "a1"}, {"$set": {"state": 3}}, session=dead.session)
+    fences.take(store, another)
+    apply_guarded(store, {"alarms": [Guarded("a1", {"$set": {"state": 1}})]}, another)
+    with pytest.raises(OperationFailure, match="aborted"):
+        dead.session.commit_transaction()
+    assert store.alarms.find_one() == alarm(1, rev=2, state=1)
 
 
 def test_guard_of_a_document_that_is_gone(store: Store, claim: Claim) -> None:

@@ -139,6 +139,7 @@ class Servers:
         self.pings = 0
         self.fail(self.write)
         self.taken: list[Claim] = []
+        monkeypatch.setattr(fence.fences, "new_holder", lambda _db: Claim("me", ()))
         monkeypatch.setattr(fence.fences, "take", lambda _db, claim: self.taken.append(claim))
         monkeypatch.setattr(safe.client, "ping", self._ping)
         self.absent = 0
