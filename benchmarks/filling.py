@@ -17,6 +17,7 @@ from canopsis.core.event import Event
 from canopsis.core.normalise import normalise
 from canopsis.engines.eventstore import EventStore
 from canopsis.engines.perfdata import Perfdata
+from canopsis.ids import new_id
 from canopsis.runtime.context import StoreContext
 from canopsis.runtime.contract import Engine
 from canopsis.store import alarms, event_log, metrics, write
@@ -48,15 +49,10 @@ def fill(db: Store, count: int, size: int = _BATCH, *, beaten: bool = True) -> N
 
 
 def _metrics(known: list[Body]) -> Iterator[Operation]:
-    for number, body in enumerate(known):
-        event = _event(body, number, time.time())
+    for body in known:
+        event = _event(body, time.time())
         for value in event.perf_data_array:
             yield metrics.name(event.entity_id, value.metric, value.unit)
-
-
-def event_id(number: int) -> str:
-    """Return the id of a stored event by its number."""
-    return f"stored{number:026d}"
 
 
 def _batches(known: list[Body], count: int, size: int) -> Iterator[tuple[list[Event], float]]:
@@ -68,12 +64,12 @@ def _batches(known: list[Body], count: int, size: int) -> Iterator[tuple[list[Ev
         moment = first + begin * step
         # The first entity has one in each batch: its series has a point every few seconds.
         chosen = [0, *(generator.randrange(1, ENTITIES) for _ in range(1, min(size, count - begin)))]
-        yield [_event(known[entity], begin + at, moment) for at, entity in enumerate(chosen)], moment
+        yield [_event(known[entity], moment) for entity in chosen], moment
 
 
-def _event(body: Body, number: int, moment: float) -> Event:
+def _event(body: Body, moment: float) -> Event:
     raw = json.loads(body.by_state[0] + b"%.3f}" % moment)
-    return normalise(raw | {"event_id": event_id(number)}, moment)
+    return normalise(raw | {"event_id": new_id(moment)}, moment)
 
 
 def _beat_out(db: Store, engine: Engine) -> None:

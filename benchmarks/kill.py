@@ -84,13 +84,14 @@ def _event(component: str, number: int, moment: float) -> dict[str, Any]:
 
 
 @contextmanager
-def killed(arguments: argparse.Namespace) -> Iterator[tuple[Store, Load]]:
-    """Kill and start again under load; yields the database when all is quiet again."""
+def killed(arguments: argparse.Namespace) -> Iterator[tuple[Store, Load, set[str]]]:
+    """Kill and start again under load; yields the database when all is quiet again, and the ids from before."""
     with tempfile.TemporaryDirectory() as scratch:
         broker, database = site_of_benchmark.servers_in(Path(scratch))
         with database.running(), broker.running(), client.opened(_patient(database)) as db:
             migrations.ensure(db)
             filling.fill(db, arguments.stored, SMALL, beaten=False)
+            before = set(_ids(db))
             chain = default_chain()
             chain = replace(chain, engines=tuple(replace(own, beat_interval=BEAT_SECONDS) for own in chain.engines))
             engines = Chain(broker.settings(), database.settings(), Path(scratch), chain)
@@ -100,7 +101,7 @@ def killed(arguments: argparse.Namespace) -> Iterator[tuple[Store, Load]]:
             _kill(arguments.times, load, db, _victims(engines, broker, database))
             load.stop()
             _drain(db, len(load.sent))
-            yield db, load
+            yield db, load, before
             engines.stop()
 
 
@@ -154,10 +155,13 @@ def _ids(db: Store) -> Iterator[str]:
                 yield event.event_id
 
 
-def faults(db: Store, load: Load, stored: int) -> dict[str, int]:
-    """Return how many events and points are not as they should be, by what is wrong with them."""
-    found = Counter(each for each in _ids(db) if each.startswith(("kill-", "stored")))
-    wanted = {event_id(number) for _, number, _ in load.sent} | {filling.event_id(number) for number in range(stored)}
+def faults(db: Store, load: Load, before: set[str]) -> dict[str, int]:
+    """Return how many events and points are not as they should be, by what is wrong with them.
+
+    ``before`` are the ids of the events that were stored before anything was killed.
+    """
+    wanted = {event_id(number) for _, number, _ in load.sent} | before
+    found = Counter(each for each in _ids(db) if each in wanted)
     counts = {
         "events lost": len(wanted - found.keys()),
         "events twice": sum(count - 1 for count in found.values()),
@@ -181,10 +185,10 @@ def _series(db: Store, load: Load) -> dict[str, int]:
 def main() -> int:
     """Kill, wait, compare; return 1 when anything is not as it should be."""
     arguments = _arguments()
-    with killed(arguments) as (db, load):
-        found = faults(db, load, arguments.stored)
+    with killed(arguments) as (db, load, before):
+        found = faults(db, load, before)
         small = db[event_log.COLLECTION].count_documents({"n": {"$lte": SMALL}})
-        print(f"{len(load.sent):,} events confirmed, {arguments.stored:,} stored before, {small:,} small segments left")
+        print(f"{len(load.sent):,} events confirmed, {len(before):,} stored before, {small:,} small segments left")
     for what, count in found.items():
         print(f"{what}: {count}")
     return 1 if any(found.values()) else 0
