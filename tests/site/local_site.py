@@ -265,12 +265,6 @@ def _free(port: int) -> bool:
     return True
 
 
-def work_of_children() -> float:
-    """Return the processor seconds of every process this one has waited for: the clock would measure the neighbours."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
 def descendants(pid: int) -> list[int]:
     """Return the living processes that ``pid`` and its children started."""
     children: dict[int, list[int]] = {}

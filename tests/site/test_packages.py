@@ -20,7 +20,7 @@ from threading import Thread
 
 import pytest
 from building import CHECKOUT, Builder, change, copy_checkout, leftovers, tree
-from local_site import free_ports, work_of_children
+from local_site import free_ports
 from own_wheels import make_wheel
 
 SMALL = ("collectd-libs", "collectd")
@@ -93,13 +93,11 @@ def test_plugins_of_collectd_find_their_libraries(full: Builder, tmp_path: Path)
     assert "ERROR" not in done.stderr.upper()
 
 
-def test_a_second_run_costs_nothing(full: Builder) -> None:
-    """Current packages are left alone, with less than two seconds of work, and nothing is written."""
+def test_a_second_run_changes_nothing(full: Builder) -> None:
+    """Current packages are left alone, and nothing is written."""
     before, records = tree(full.prefix), (full.prefix / "var/lib/packages/erlang.info").read_text()
     offline = Builder(full.checkout, full.prefix, None, full.before, full.env)
-    started = work_of_children()
     output = offline.do("install", *ALL)
-    assert work_of_children() - started < 2
     assert output.count("current") == len(ALL)
     assert tree(full.prefix) == before
     assert (full.prefix / "var/lib/packages/erlang.info").read_text() == records

@@ -1,13 +1,10 @@
-"""The first command again: it changes nothing, restarts nothing, and is quick."""
+"""The first command again: it changes nothing and restarts nothing."""
 
 from __future__ import annotations
 
 import re
 
-from local_site import LocalSite, work_of_children
-
-QUICK = 40.0
-"""Processor seconds that a second run may take."""
+from local_site import LocalSite
 
 _RECAP = re.compile(r"^\S+\s*:\s*ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
@@ -16,15 +13,12 @@ def test_a_second_run_changes_and_restarts_nothing(site: LocalSite) -> None:
     site.ready()
     before = {name: program.pid for name, program in site.programs().items()}
     files = fingerprints(site)
-    begin = work_of_children()
     done = site.build()
-    took = work_of_children() - begin
     assert {name: program.pid for name, program in site.programs().items()} == before
     assert fingerprints(site) == files
     recaps = _RECAP.findall(done.text) or _RECAP.findall(log_of(site))
     assert recaps, "no recap of ansible-playbook was found"
     assert set(recaps) == {("0", "0", "0")}, recaps
-    assert took < QUICK, f"the second run took {took:.0f} processor seconds"
 
 
 def fingerprints(site: LocalSite) -> dict[str, tuple[int, int]]:
