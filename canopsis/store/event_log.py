@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
@@ -172,6 +173,26 @@ def hours(db: Store, keys: Literal["ids", "entities"], since: float = 0.0, until
         return range(0)
     first, last = segments.hour_in(min(ends[0][keys])), segments.hour_in(max(ends[1][keys]))
     return range(max(first, segments.hour_of(since)), min(last, segments.hour_of(until)) + 1)
+
+
+def without_gap(db: Store, hours: range) -> range:
+    """Return ``hours``, up or down, from the first one on in which the log has events of any entity.
+
+    One old event among those of today costs a few questions, not one an hour of the years between. Raises StoreError.
+    """
+
+    def has_any(count: int) -> bool:
+        part = hours[:count]
+        within = {"$gte": segments.first_key(min(part)), "$lt": segments.first_key(max(part) + 1)}
+        return db[COLLECTION].find_one({"entities": {"$elemMatch": within}}, {"_id": 1}) is not None
+
+    if not hours:
+        return hours
+    with store_errors("reading events"):
+        if has_any(1):
+            return hours
+        first = bisect_left(range(1, len(hours) + 1), True, key=has_any)
+    return hours[first:]
 
 
 def shown(event: Event, group: RawGroup) -> Document:

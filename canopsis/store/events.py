@@ -281,14 +281,22 @@ def _since(db: Store, walk: _Walk) -> Document:
 def _of_entity(db: Store, walk: _Walk) -> Iterator[_Found | _Mark]:
     """Yield the events of an entity by their timestamp, hour by hour."""
     walk.query.paging.weigh(_AT_ONCE * segments.MOST_BYTES)
-    for hour in _hours(db, walk):
-        yield from walk.rest(each for each in _of_hour(db, walk, hour) if not walk.is_before(each.mark.time))
-        first, end = float(hour * segments.HOUR), float((hour + 1) * segments.HOUR)
-        yield _Mark(first if walk.newest_first else nextafter(end, first))
+    for part in _parts(db, walk):
+        there = _with_any(db, walk.entity or "", part)
+        for hour in (each for each in part if each in there):
+            yield from walk.rest(each for each in _of_hour(db, walk, hour) if not walk.is_before(each.mark.time))
+            yield _end_of(hour, walk)
+        yield _end_of(part[-1], walk)
 
 
-def _hours(db: Store, walk: _Walk) -> Iterator[int]:
-    """Yield the hours in which the entity has events, in order."""
+def _end_of(hour: int, walk: _Walk) -> _Mark:
+    """Return the place where a walk has gone through an hour."""
+    first, end = float(hour * segments.HOUR), float((hour + 1) * segments.HOUR)
+    return _Mark(first if walk.newest_first else nextafter(end, first))
+
+
+def _parts(db: Store, walk: _Walk) -> Iterator[range]:
+    """Yield the hours in which there may be events of the entity, in order, some at once."""
     query, after = walk.query, walk.after
     low, high = query.since or 0.0, query.until or inf
     if after is not None:
@@ -297,11 +305,10 @@ def _hours(db: Store, walk: _Walk) -> Iterator[int]:
         moment = nextafter(after.time, towards)
         low, high = (low, moment) if walk.newest_first else (moment, high)
     found = event_log.hours(db, "entities", low, high)
-    hours = found[::-1] if walk.newest_first else found
-    for begin in range(0, len(hours), _HOURS_AT_ONCE):
-        part = hours[begin : begin + _HOURS_AT_ONCE]
-        there = _with_any(db, walk.entity or "", part)
-        yield from (hour for hour in part if hour in there)
+    left = found[::-1] if walk.newest_first else found
+    while left := event_log.without_gap(db, left):
+        yield left[:_HOURS_AT_ONCE]
+        left = left[_HOURS_AT_ONCE:]
 
 
 def _with_any(db: Store, entity: str, hours: Sequence[int]) -> set[int]:

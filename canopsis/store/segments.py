@@ -106,6 +106,11 @@ def _part_of(moment: float) -> int:
     return hour_of(moment) * _PARTS + int(moment % HOUR // _PART_SECONDS)
 
 
+def first_key(hour: int) -> int:
+    """Return the lowest key that an hour may have, of an id or of an entity."""
+    return hour << _HASH_BITS
+
+
 def hour_in(key: int) -> int:
     """Return the hour of a key."""
     return key >> _HASH_BITS

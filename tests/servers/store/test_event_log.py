@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import explained, plans, values
+from conftest import Commands, explained, plans, values
 
 from canopsis.core.event import Event, to_document
 from canopsis.core.normalise import normalise
@@ -155,6 +155,17 @@ def test_events_of_an_entity_are_in_order_of_their_own_time(store: Store) -> Non
         log(store, event(name, timestamp), event(f"x{name}", timestamp, component="other"), received=NOW)
     assert walk(store, 1, entity_id=HOST) == ["c", "b", "a", "late"]
     assert walk(store, 1, entity_id=HOST, sort="timestamp") == ["late", "a", "b", "c"]
+
+
+def test_years_without_an_event_cost_a_few_questions(watched: tuple[Store, Commands]) -> None:
+    store, commands = watched
+    for name, timestamp in (("new", NOW), ("old", 1_000_000_000.0), ("other", 1_300_000_000.0)):
+        log(store, event(name, timestamp, component="x" if name == "other" else "host"), received=NOW)
+    commands.sent.clear()
+    assert walk(store, 50, entity_id=HOST) == ["new", "old"]
+    assert walk(store, 50, entity_id=HOST, sort="timestamp") == ["old", "new"]
+    assert walk(store, 50, entity_id="component:nobody") == []
+    assert len(commands.sent) < 300
 
 
 def test_events_by_time_are_those_of_an_entity(store: Store) -> None:
