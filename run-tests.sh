@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 readonly STAGES=(lint types layers unit servers site molecule)
 readonly SHORT=(default preflight cluster3)
 readonly TESTS=(unit servers site)
-readonly SERVERS=(mongodb erlang rabbitmq-server alertmanager)
+readonly SERVERS=(mongodb erlang rabbitmq-server alertmanager prometheus)
 readonly PLUGIN=/usr/lib/nagios/plugins/check_load
 readonly SITE_USER=canopsis-test
 readonly VENV=$PWD/.venv

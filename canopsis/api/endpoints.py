@@ -126,6 +126,7 @@ class Endpoint:
     ``light`` needs no slot of work: it is answered however busy we are.
     ``query`` is the struct of its parameters. ``answers`` are the statuses beside those that every call of its kind may
     have, ``answer`` the type of what stands in ``data`` when it went well, unless ``bare``: then of the whole answer.
+    ``media`` is its media type where it is not JSON; then the answer is a text.
     ``shown`` is the path as it is documented, where it differs from the route.
     """
 
@@ -142,6 +143,7 @@ class Endpoint:
     answers: Mapping[int, str] = field(default_factory=dict)
     answer: Any = Any
     bare: bool = False
+    media: str = ""
     shown: str = ""
 
     @property

@@ -130,8 +130,8 @@ def _response(endpoint: Endpoint, status: int, text: str, known: Schemas) -> Doc
     if status >= HTTPStatus.BAD_REQUEST:
         return {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="Problem")}}}}
     schema = known.of(endpoint.answer)
-    shown = schema if endpoint.bare else envelope(schema)
-    return {"description": text, "content": {"application/json": {"schema": shown}}}
+    shown = schema if endpoint.bare or endpoint.media else envelope(schema)
+    return {"description": text, "content": {endpoint.media or "application/json": {"schema": shown}}}
 
 
 def _security() -> Document:

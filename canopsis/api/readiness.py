@@ -11,11 +11,15 @@ from canopsis.api.ports import Backend, Depth, Look
 from canopsis.core import health
 from canopsis.core.health import Facts, Instance, Letters, Process, Queue, Server
 from canopsis.errors import StoreError, TransportError
-from canopsis.store import dead_letters, leases, migrations
+from canopsis.store import alarms, dead_letters, leases, migrations, notifications
+from canopsis.store.alarms import Standing
 from canopsis.store.operations import Document
 
 KEPT = 1.0
 """Seconds for which an answer is kept: nobody makes the servers busy by asking."""
+
+COUNTED = 10.0
+"""Seconds for which counts are kept: each looks at everything that it counts."""
 
 GRACE = 30.0
 """Seconds that nobody may read new events until this web server is taken out: engines restart in less."""
@@ -46,6 +50,14 @@ class Watch:
         return Queue(name, messages, depth.consumers, unread_for, now - since)
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Open alarms by kind, and how many notifications wait."""
+
+    alarms: Sequence[Standing]
+    notifications: int
+
+
 class Readiness:
     """What was last found of the site. ``chain`` are the processes it shall have, as far as this host knows."""
 
@@ -56,7 +68,8 @@ class Readiness:
         self._chain = tuple(chain)
         self._clock = clock
         self._lock = threading.Lock()
-        self._asked = self._looked = float("-inf")
+        self._asked = self._looked = self._counted = float("-inf")
+        self._counts = Counts((), 0)
         self._servers: tuple[Server, ...] = ()
         self._refusals: list[str] = []
         self._idle_since: float | None = None
@@ -66,6 +79,15 @@ class Readiness:
         """Return database and broker as they were at most ``KEPT`` seconds ago."""
         with self._lock:
             return self._fresh_servers()
+
+    def counts(self) -> Counts:
+        """Return what stood at most ``COUNTED`` seconds ago. Raises StoreError."""
+        with self._lock:
+            if self._clock() - self._counted > COUNTED:
+                ask = self._backend.database.ask
+                self._counts = Counts(ask(alarms.standing_by_state), ask(notifications.count_waiting))
+                self._counted = self._clock()
+            return self._counts
 
     def refusals(self) -> list[str]:
         """Return why this web server is not ready, as it was at most ``KEPT`` seconds ago; nothing when it is."""

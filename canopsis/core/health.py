@@ -27,7 +27,9 @@ BACKLOG, BACKLOG_FOR = 1000, 60.0
 LETTERS, LETTERS_WITHIN = 10, 300.0
 """So many dead letters within so many seconds are no accident."""
 
-_ORDER: Sequence[Severity] = ("down", "degraded", "starting")
+SEVERITIES: Sequence[Severity] = ("down", "degraded", "starting")
+"""The worst first."""
+
 _RUNNING = "running"
 
 
@@ -165,7 +167,7 @@ def problems(facts: Facts) -> tuple[Problem, ...]:
     if facts.queues is not None:
         found += _of_queues(facts)
     found += _of_letters(facts.letters)
-    return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
+    return tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
 
 
 def refusals(servers: Sequence[Server], entry: Queue | None, idle_for: float, grace: float) -> list[str]:
@@ -190,7 +192,7 @@ def is_unread(queue: Queue) -> bool:
 
 def worst(found: Sequence[Problem]) -> str:
     """Return the state of a site in one word: well, starting, degraded, down."""
-    return next((severity for severity in _ORDER if any(each.severity == severity for each in found)), "well")
+    return next((severity for severity in SEVERITIES if any(each.severity == severity for each in found)), "well")
 
 
 def _of_servers(servers: Sequence[Server]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -93,6 +93,16 @@ class AlarmQuery(Query, frozen=True):
         name="from", default=None
     )
     until: Annotated[float | None, moment("Only alarms created before this.")] = msgspec.field(name="to", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many alarms of one kind are open."""
+
+    state: int
+    acknowledged: bool
+    snoozed: bool
+    count: int
 
 
 def listing(db: Store, query: AlarmQuery) -> Page:
@@ -218,11 +228,14 @@ def _readable(document: Document) -> Alarm | None:
         return None
 
 
-def count_open(db: Store) -> dict[int, int]:
-    """Return how many alarms are open, by state. Raises StoreError."""
-    stages: list[Document] = [{"$match": {"open": True}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
+def standing_by_state(db: Store) -> list[Standing]:
+    """Return how many alarms are open. It looks at each of them: ask seldom. Raises StoreError."""
+    marks: Document = {name: {"$gt": [f"${name}", None]} for name in ("ack", "snooze")}
+    kinds: Document = {"state": "$state", **marks}
+    stages: list[Document] = [{"$match": {"open": True}}, {"$group": {"_id": kinds, "n": {"$sum": 1}}}]
     with store_errors("counting alarms"):
-        return {int(row["_id"]): int(row["n"]) for row in db[COLLECTION].aggregate(stages)}
+        found = [(row["_id"], int(row["n"])) for row in db[COLLECTION].aggregate(stages)]
+    return [Standing(int(kind["state"]), kind["ack"], kind["snooze"], count) for kind, count in found]
 
 
 def condition(query: AlarmQuery) -> Condition:

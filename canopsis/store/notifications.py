@@ -197,6 +197,12 @@ def retry(db: Store, notification_id: str, user: str, now: float) -> bool:
         return db[COLLECTION].update_one({"_id": notification_id, "state": "failed"}, change).matched_count == 1
 
 
+def count_waiting(db: Store) -> int:
+    """Return how many notifications are not sent yet and will be tried. Raises StoreError."""
+    with store_errors("counting notifications"):
+        return db[COLLECTION].count_documents(_DUE, hint="by_wake_at")
+
+
 def listing(db: Store, query: NotificationQuery) -> Page:
     """Return a page of notifications, the newest first. Raises InputError, StoreError."""
     names = {"state": query.state, "rule": query.rule, "alarm_id": query.alarm_id, "entity_id": query.entity_id}

@@ -80,8 +80,7 @@ def locate(package: str, *patterns: str) -> Path:
             return found
     where = root or f"${VARIABLE} (not set)"
     raise MissingServerError(
-        f"no {patterns[0]} in {where}: install the servers with `./build-install.sh install "
-        f"mongodb erlang rabbitmq-server alertmanager --prefix DIR` and set {VARIABLE}=DIR, "
+        f"no {patterns[0]} in {where}: `./build-install.sh install {package} --prefix DIR` and set {VARIABLE}=DIR, "
         "or let ./run-tests.sh do both"
     )
 

@@ -14,7 +14,7 @@ from conftest import EXPLAINED, examined, explained, stages
 from msgspec.structs import replace
 
 from canopsis.errors import InputError
-from canopsis.store import alarms, dead_letters, entities, metrics, query
+from canopsis.store import alarms, dead_letters, entities, metrics, notifications, query
 from canopsis.store.alarms import AlarmQuery
 from canopsis.store.client import Store
 from canopsis.store.dead_letters import DeadLetterQuery
@@ -237,7 +237,9 @@ def test_alarms_that_may_be_timed_wrong(filled: Store) -> None:
 
 
 def test_count_of_open_alarms(filled: Store) -> None:
-    assert alarms.count_open(filled) == {0: 25, 2: 25}
+    filled.alarms.update_one({"_id": "a002"}, {"$set": {"snooze": {"author": "ann"}}})
+    found = {(each.state, each.acknowledged, each.snoozed): each.count for each in alarms.standing_by_state(filled)}
+    assert found == {(0, True, False): 13, (0, False, False): 12, (2, False, False): 24, (2, False, True): 1}
 
 
 PART = {"component": "h1", "parents": ["component:h1"]}
@@ -390,7 +392,8 @@ INDEXED: dict[str, Call] = {
     "open alarms of entities": lambda db: alarms.open_alarms(db, ["component:h"]),
     "due alarms": lambda db: alarms.due(db, 1.0),
     "perhaps mistimed alarms": alarms.perhaps_mistimed,
-    "count of open alarms": alarms.count_open,
+    "count of open alarms": alarms.standing_by_state,
+    "count of notifications that wait": notifications.count_waiting,
     "entities": lambda db: entities.listing(db, EntityQuery()),
     "entities of a type": lambda db: entities.listing(db, EntityQuery(type="resource", paging=Paging(sort="name"))),
     "entities of a component": lambda db: entities.listing(db, EntityQuery(component="h")),

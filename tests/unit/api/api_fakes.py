@@ -31,9 +31,11 @@ from canopsis.store import (
     leases,
     metrics,
     migrations,
+    notifications,
     sessions,
     users,
 )
+from canopsis.store.alarms import Standing
 from canopsis.store.attempts import Found, Rule
 from canopsis.store.metrics import Series
 from canopsis.store.operations import Document
@@ -107,6 +109,8 @@ class FakeDatabase:
     noted: Document = field(default_factory=dict)
     letters: tuple[int, str] = (0, "")
     size: int = 0
+    standing: list[Standing] = field(default_factory=list)
+    unsent: int = 0
 
     def __post_init__(self) -> None:
         page = lambda *_query: self.page  # noqa: E731 - every list answers the same
@@ -117,6 +121,8 @@ class FakeDatabase:
             dead_letters.listing: page,
             metrics.names: page,
             metrics.window: lambda *_series, **_window: self.points,
+            alarms.standing_by_state: lambda: self.standing,
+            notifications.count_waiting: lambda: self.unsent,
             alarms.get: self.documents.get,
             alarms.whole: self.documents.get,
             alarm_steps.before: self._steps_before,
@@ -241,7 +247,8 @@ class Api:
         if not answer.data:
             return []
         schema = found["content"].get(answer.mimetype, {"schema": {"not": {}}})["schema"]
-        errors = validator(schema, self.document).iter_errors(answer.json)
+        said = answer.json if answer.is_json else answer.get_data(as_text=True)
+        errors = validator(schema, self.document).iter_errors(said)
         return [f"{method} {rule}: {error.json_path}: {error.message}" for error in errors]
 
     def get(self, path: str, role: str | None = "admin", **options: Any) -> TestResponse:
