@@ -11,7 +11,7 @@ from importlib import import_module
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from canopsis.api import account, endpoints, health, index, openapi
+from canopsis.api import account, cors, endpoints, health, index, openapi
 from canopsis.api.body import drain
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.database import MongoDatabase
@@ -67,6 +67,7 @@ def build(web: WebSettings, backend: Backend, resources: Sequence[Resource] = RE
         app.register_blueprint(resource.blueprint)
     known = [endpoint for resource in resources for endpoint in resource.endpoints]
     app.extensions[endpoints.EXTENSION] = endpoints.attach(web, backend, known)
+    cors.allow(app, web.allowed_origins)
     app.after_request(_add_headers)
     app.after_request(_drain)
     if web.debug:

@@ -21,7 +21,8 @@ class WebSettings:
     ``secret`` signs session cookies and is the same on all web hosts of a site. ``lifetime`` is
     how long a session lasts, in seconds. ``chain`` are the engine processes that the site shall
     have, empty on a host that does not know: then what the engines noted in the database counts.
-    ``trusted_proxies`` are those whose ``X-Forwarded-For`` is believed.
+    ``trusted_proxies`` are those whose ``X-Forwarded-For`` is believed. ``allowed_origins`` are those of pages that may
+    call the API from a browser.
     """
 
     secret: str = field(repr=False)
@@ -31,3 +32,4 @@ class WebSettings:
     services: frozenset[str] = frozenset(SERVICES)
     chain: tuple[Process, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    allowed_origins: tuple[str, ...] = ()

@@ -13,6 +13,10 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?([smhd]?)")
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_USUAL_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -109,6 +113,12 @@ def urls() -> Kind:
     """Return the kind of a list of addresses of HTTP servers."""
     allowed = "http://HOST:PORT or https://HOST:PORT, with a path or without, no user and password"
     return Kind("URLs", f"{allowed}; several separated by commas", _urls)
+
+
+def origins() -> Kind:
+    """Return the kind of a list of origins of web pages, as browsers send them, which may be empty."""
+    allowed = "https://HOST or http://HOST in small letters, with :PORT where that is not the usual one; no path, no *"
+    return Kind("origins", f"{allowed}; several separated by commas", _origins)
 
 
 def seconds(value: float) -> str:
@@ -216,6 +226,19 @@ def _files(value: str) -> tuple[str, ...]:
 
 def _urls(value: str) -> tuple[str, ...]:
     return tuple(_url(item.strip()) for item in value.split(","))
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    return tuple(_origin(item.strip()) for item in value.split(",")) if value.strip() else ()
+
+
+def _origin(value: str) -> str:
+    found = _ORIGIN.fullmatch(value)
+    port = found and found["port"]
+    # A browser leaves out the usual port: with it no page would ever match.
+    if not found or (port and (not 0 < int(port) < 65536 or int(port) == _USUAL_PORTS[found["scheme"]])):
+        raise ValueError(value)
+    return value
 
 
 def _url(value: str) -> str:

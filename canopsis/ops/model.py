@@ -205,6 +205,12 @@ WEBSERVER = File(
                     "",
                     "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
                 ),
+                Key(
+                    "allowed_origins",
+                    kinds.origins(),
+                    "",
+                    "Sites whose pages may call the API from a browser, with a key (CORS).",
+                ),
             ),
             required=False,
         ),

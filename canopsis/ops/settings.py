@@ -59,6 +59,7 @@ def webserver(prefix: Prefix) -> WebSettings:
         lifetime=values["session"]["lifetime"],
         debug=values["server"]["debug"],
         trusted_proxies=values["server"]["trusted_proxies"],
+        allowed_origins=values["server"]["allowed_origins"],
         providers=values["auth"]["providers"],
         services=frozenset(name for name, on in values["webservices"].items() if on),
     )
