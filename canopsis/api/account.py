@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from flask import Response, request
 
-from canopsis.api.auth import Identity
+from canopsis.api.auth import Identity, Via
 from canopsis.api.auth.local import LocalUsers, set_cookie
 from canopsis.api.auth.proxies import client_address, scheme_of
 from canopsis.api.body import body_of, text
@@ -31,7 +31,7 @@ class Me(msgspec.Struct):
 
     name: str
     role: Role
-    via: Literal["authkey", "session"]
+    via: Via
 
 
 class Done(msgspec.Struct):
@@ -83,11 +83,10 @@ def me(call: Call) -> Response:
 
 
 def _local(call: Call) -> LocalUsers:
-    if call.site.local is None:
-        raise RequestError(
-            404, "logging in is turned off: the provider local is not in etc/webserver.conf, section [auth]"
-        )
-    return call.site.local
+    for provider in call.site.providers:
+        if isinstance(provider, LocalUsers):
+            return provider
+    raise RequestError(404, "logging in is turned off: the provider local is not in etc/webserver.conf, section [auth]")
 
 
 def _shown(identity: Identity) -> Me:

@@ -13,10 +13,10 @@ from flask import Blueprint, Response, current_app, request
 from canopsis.api import auth, limits
 from canopsis.api.arguments import check_encoding, parameters_of
 from canopsis.api.arguments import read as read_query
-from canopsis.api.auth import Identity, Provider
-from canopsis.api.auth.authkey import AuthKeys
-from canopsis.api.auth.local import LocalUsers, demand_same_site
+from canopsis.api.auth import Identity, Parts, Provider
+from canopsis.api.auth.logins import Logins
 from canopsis.api.auth.proxies import client_address
+from canopsis.api.auth.same_site import demand_same_site
 from canopsis.api.body import Body, Content, object_in, read, read_struct
 from canopsis.api.counting import RuleCounting
 from canopsis.api.etags import tagged
@@ -52,12 +52,11 @@ _DOCUMENT_COST = 8
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What an application is made of. ``local`` is None when nobody can log in."""
+    """What an application is made of."""
 
     settings: WebSettings
     backend: Backend
     providers: tuple[Provider, ...]
-    local: LocalUsers | None
     readiness: Readiness
     endpoints: tuple[Endpoint, ...]
     slots: Pool = field(default_factory=limits.slots)
@@ -268,12 +267,8 @@ class Resource:
 
 def attach(settings: WebSettings, backend: Backend, endpoints: Sequence[Endpoint]) -> Site:
     """Return the site of an application, with the providers that its settings name, in their order."""
-    local = LocalUsers(backend.database, settings.secret, settings.lifetime) if "local" in settings.providers else None
-    known: dict[str, Provider] = {"authkey": AuthKeys(backend.database)}
-    if local is not None:
-        known["local"] = local
-    providers = tuple(known[name] for name in settings.providers)
-    return Site(settings, backend, providers, local, Readiness(backend, settings.chain), tuple(endpoints))
+    providers = auth.made(Parts(settings, backend.database, Logins(backend.database)))
+    return Site(settings, backend, providers, Readiness(backend, settings.chain), tuple(endpoints))
 
 
 def current_site() -> Site:

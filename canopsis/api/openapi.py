@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from flask import Response
 
 from canopsis import __version__
+from canopsis.api.auth import Provider
 from canopsis.api.body import Body
 from canopsis.api.endpoints import Call, Endpoint, Resource, current_site
 from canopsis.api.problems import MEDIA_TYPE
@@ -25,31 +26,39 @@ Document = Schema
 @resource.get("/openapi.json", "Show this document.", answer=dict[str, Any], bare=True)
 def openapi(_call: Call) -> Response:
     """Return the document."""
-    return Response(msgspec.json.encode(document(current_site().endpoints)), content_type="application/json")
+    site = current_site()
+    return Response(
+        msgspec.json.encode(document(site.endpoints, schemes_of(site.providers))), content_type="application/json"
+    )
 
 
-def document(endpoints: Sequence[Endpoint]) -> Document:
-    """Return the OpenAPI document of ``endpoints``."""
+def schemes_of(providers: Sequence[Provider]) -> Document:
+    """Return the security schemes of ``providers``."""
+    return {name: scheme for provider in providers for name, scheme in provider.schemes.items()}
+
+
+def document(endpoints: Sequence[Endpoint], schemes: Mapping[str, object]) -> Document:
+    """Return the OpenAPI document of ``endpoints``, which take any of the security ``schemes``."""
     paths: dict[str, Document] = {}
     known = Schemas(endpoints)
     for endpoint in endpoints:
-        paths.setdefault(endpoint.shown_path, {})[endpoint.method.lower()] = _operation(endpoint, known)
+        paths.setdefault(endpoint.shown_path, {})[endpoint.method.lower()] = _operation(endpoint, known, schemes)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Canopsis", "version": __version__, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": known.components, "securitySchemes": _security()},
+        "components": {"schemas": known.components, "securitySchemes": schemes},
     }
 
 
-def _operation(endpoint: Endpoint, known: Schemas) -> Document:
+def _operation(endpoint: Endpoint, known: Schemas, schemes: Iterable[str]) -> Document:
     operation: Document = {
         "operationId": endpoint.handler.__name__ + "_" + _tag(endpoint),
         "summary": endpoint.summary,
         "tags": [_tag(endpoint)],
         "parameters": [*_segments(endpoint), *map(_parameter, endpoint.parameters)],
         "responses": _responses(endpoint, known),
-        "security": [{name: []} for name in _security()] if endpoint.role else [],
+        "security": [{name: []} for name in schemes] if endpoint.role else [],
     }
     if endpoint.role:
         operation["x-role"] = endpoint.role
@@ -121,6 +130,7 @@ def _common(endpoint: Endpoint) -> Iterator[tuple[int, str]]:
         yield 404, "The web service is turned off."
     if endpoint.role:
         yield 401, "Nobody, or not known."
+        yield 429, "Too many wrong passwords by HTTP Basic; try again after `Retry-After` seconds."
         yield 403, f"The role {endpoint.role} is needed, or a write with a cookie lacks its proof."
 
 
@@ -132,12 +142,3 @@ def _response(endpoint: Endpoint, status: int, text: str, known: Schemas) -> Doc
     schema = known.of(endpoint.answer)
     shown = schema if endpoint.bare or endpoint.media else envelope(schema)
     return {"description": text, "content": {endpoint.media or "application/json": {"schema": shown}}}
-
-
-def _security() -> Document:
-    return {
-        "authkey": {"type": "apiKey", "in": "header", "name": "X-Canopsis-Authkey"},
-        "authkey_parameter": {"type": "apiKey", "in": "query", "name": "authkey"},
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "session": {"type": "apiKey", "in": "cookie", "name": "canopsis_session"},
-    }

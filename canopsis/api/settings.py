@@ -10,8 +10,9 @@ from canopsis.core.health import Process
 
 Network = IPv4Network | IPv6Network
 
-PROVIDERS = ("local", "authkey")
-"""The ways to say who one is that ``[auth] providers`` may name."""
+DEFAULT_PROVIDERS = ("local", "authkey")
+PROVIDERS = (*DEFAULT_PROVIDERS, "basic")
+"""The ways to say who one is that ``[auth] providers`` may name: a module of ``canopsis.api.auth`` each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class WebSettings:
 
     secret: str = field(repr=False)
     debug: bool = False
-    providers: tuple[str, ...] = PROVIDERS
+    providers: tuple[str, ...] = DEFAULT_PROVIDERS
     lifetime: float = 28800.0
     services: frozenset[str] = frozenset(SERVICES)
     chain: tuple[Process, ...] = ()

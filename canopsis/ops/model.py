@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from canopsis.api.resources import SERVICES
-from canopsis.api.settings import PROVIDERS
+from canopsis.api.settings import DEFAULT_PROVIDERS, PROVIDERS
 from canopsis.core.chain import WORKER
 from canopsis.engines.registry import registry
 from canopsis.ops import kinds
@@ -221,8 +221,8 @@ WEBSERVER = File(
                 Key(
                     "providers",
                     kinds.choices(*PROVIDERS),
-                    ",".join(PROVIDERS),
-                    "Ways to log in, tried in this order: users with passwords, keys.",
+                    ",".join(DEFAULT_PROVIDERS),
+                    "Ways to log in, tried in this order: users with passwords, keys, HTTP Basic.",
                 ),
             ),
             required=False,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 from werkzeug.wrappers import Request
 
-from canopsis.api.auth import Identity, of_user, unauthorized
+from canopsis.api.auth import BEARER, Identity, Parts, Schemes, of_user, unauthorized
 from canopsis.api.auth.lookups import Lookups
 from canopsis.api.ports import Database
 from canopsis.store import users
@@ -33,6 +34,14 @@ def given_key(request: Request) -> str | None:
 class AuthKeys:
     """The provider ``authkey``."""
 
+    challenge: ClassVar[str] = BEARER
+    says: ClassVar[str] = f"the header {HEADER} with a key"
+    schemes: ClassVar[Schemes] = {
+        "authkey": {"type": "apiKey", "in": "header", "name": HEADER},
+        "authkey_parameter": {"type": "apiKey", "in": "query", "name": PARAMETER},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+
     def __init__(self, database: Database) -> None:
         self._users = Lookups(lambda key: database.ask(users.by_key, key))
 
@@ -46,3 +55,8 @@ class AuthKeys:
         if found is None:
             raise unauthorized("this key is not known, or its user is disabled")
         return found
+
+
+def provider(parts: Parts) -> AuthKeys:
+    """Return the provider of an application."""
+    return AuthKeys(parts.database)

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import ClassVar
 
 from itsdangerous import BadSignature, Signer
 from werkzeug.wrappers import Request, Response
 
-from canopsis.api.auth import Identity, of_user, unauthorized
+from canopsis.api.auth import Identity, Parts, Schemes, of_user, unauthorized
+from canopsis.api.auth.logins import Logins
 from canopsis.api.auth.lookups import FRESH, Lookups
-from canopsis.api.auth.passwords import verify
-from canopsis.api.auth.proxies import scheme_of
-from canopsis.api.auth.throttle import Throttle
 from canopsis.api.ports import Database
-from canopsis.api.settings import Network
-from canopsis.errors import RequestError
 from canopsis.store import sessions, users
 from canopsis.store.operations import Document
 
 COOKIE = "canopsis_session"
-CSRF_HEADER = "X-Requested-With"
-
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class LocalUsers:
     """The provider ``local``. ``lifetime`` is how long a session lasts, in seconds."""
 
-    def __init__(self, database: Database, secret: str, lifetime: float, throttle: Throttle | None = None) -> None:
+    challenge: ClassVar[str] = ""
+    says: ClassVar[str] = "log in with POST /api/v1/login"
+    schemes: ClassVar[Schemes] = {"session": {"type": "apiKey", "in": "cookie", "name": COOKIE}}
+
+    def __init__(self, database: Database, logins: Logins, secret: str, lifetime: float) -> None:
         self._ask = database.ask
         self._users = Lookups(lambda name: database.ask(users.get, name))
         self._signer = Signer(secret, salt="canopsis.session", digest_method=hashlib.sha256)
         self._lifetime = lifetime
-        self._throttle = throttle or Throttle(database)
+        self._logins = logins
 
     def identify(self, request: Request) -> Identity | None:
         """Return whose session the cookie names; None without a cookie, or with one that is over."""
@@ -48,23 +46,14 @@ class LocalUsers:
 
         Raises RequestError: 401 for a wrong name or password, 429 after too many of them.
         """
-        self._throttle.check(name, address)
-        user = self._ask(users.get, name)
-        right = verify(user.password if user else "", password)
-        # Once more: of many that came at once, those after the first wrong ones learn nothing.
-        self._throttle.check(name, address)
-        identity = of_user(user, "session") if user and right else None
-        if identity is None or user is None:
-            self._throttle.failed(name, address)
-            raise unauthorized("the name or the password is wrong, or the account is disabled")
-        self._throttle.succeeded(name, address)
+        user = self._logins.check(name, password, address, self.challenge)
         token = secrets.token_urlsafe(32)
         self._ask(sessions.create, _digest(token), user.name, self._lifetime, binding=user.binding)
         if self._ask(users.get, name) != user:
             # Whoever changed the user a moment ago ended the sessions that they saw, and not this one.
             self._ask(sessions.delete, _digest(token))
             raise unauthorized("the user was changed just now: log in again")
-        return identity, self._signer.sign(token).decode()
+        return Identity(user.name, user.role, "session"), self._signer.sign(token).decode()
 
     def logout(self, request: Request) -> None:
         """End the session that the cookie names, if it names one."""
@@ -91,14 +80,9 @@ class LocalUsers:
             return None
 
 
-def demand_same_site(request: Request, identity: Identity, trusted: tuple[Network, ...] = ()) -> None:
-    """Raise RequestError (403) when a page of another site may have made a browser send this."""
-    if identity.via != "session" or request.method in _READING or request.headers.get(CSRF_HEADER):
-        return
-    if request.headers.get("Origin", "") == f"{scheme_of(request, trusted)}://{request.host}":
-        return
-    detail = f"a write with a session cookie takes the header {CSRF_HEADER}, or an Origin of this site"
-    raise RequestError(403, detail, {"field": CSRF_HEADER, "value": None, "allowed": "any text"})
+def provider(parts: Parts) -> LocalUsers:
+    """Return the provider of an application."""
+    return LocalUsers(parts.database, parts.logins, parts.settings.secret, parts.settings.lifetime)
 
 
 def set_cookie(response: Response, value: str, *, secure: bool) -> None:

@@ -163,7 +163,7 @@ class Web:
         return self.call("POST", path, role, body)
 
 
-DOCUMENT = openapi.document([endpoint for each in RESOURCES for endpoint in each.endpoints])
+DOCUMENT = openapi.document([endpoint for each in RESOURCES for endpoint in each.endpoints], {})
 
 
 def violations(method: str, path: str, answer: Answer) -> list[str]:

@@ -196,7 +196,7 @@ class FakeDatabase:
         return True
 
 
-DOCUMENT = openapi.document([endpoint for resource in RESOURCES for endpoint in resource.endpoints])
+DOCUMENT = openapi.document([endpoint for resource in RESOURCES for endpoint in resource.endpoints], {})
 
 
 def validator(schema: dict[str, Any], document: Mapping[str, Any] = DOCUMENT) -> Draft202012Validator:
@@ -219,7 +219,7 @@ class Api:
         facts: dict[str, Any] = {"secret": "a secret", "services": frozenset(SERVICES)} | settings
         self.app: Flask = build(WebSettings(**facts), backend, resources)
         self.endpoints = [endpoint for resource in resources for endpoint in resource.endpoints]
-        self.document = openapi.document(self.endpoints)
+        self.document = openapi.document(self.endpoints, {})
         self.app.after_request(self._check)
         self.violations: list[str] = []
         self.client = self.app.test_client()

@@ -86,7 +86,7 @@ def test_the_schema_of_an_event_shows_what_is_sent_not_what_is_computed(served: 
 
 
 def test_making_it_twice_gives_the_same() -> None:
-    assert document(ENDPOINTS) == document(ENDPOINTS)
+    assert document(ENDPOINTS, {}) == document(ENDPOINTS, {})
 
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,7 @@ class TestLogin:
             api.database.users["ann"] = msgspec.structs.replace(api.database.users["ann"], enabled=False)
             return True
 
-        monkeypatch.setattr("canopsis.api.auth.local.verify", verify)
+        monkeypatch.setattr("canopsis.api.auth.logins.verify", verify)
         assert login(api).status_code == 401
         assert api.database.sessions == {}
 
@@ -179,7 +180,7 @@ class TestLogin:
             assert {answer.status_code for answer in answers} == {200}
 
     def test_guesses_at_once_learn_nothing_after_the_first(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("canopsis.api.auth.local.verify", lambda _stored, password: password == PASSWORD)
+        monkeypatch.setattr("canopsis.api.auth.logins.verify", lambda _stored, password: password == PASSWORD)
         guesses = [{"username": "ann", "password": f"guess {number}"} for number in range(30)] + [RIGHT]
         with ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda guess: api.app.test_client().post(LOGIN, json=guess), guesses))
@@ -225,6 +226,86 @@ class TestSameSite:
 
     def test_a_key_needs_no_proof(self, api: Api) -> None:
         assert api.call("POST", "/api/v1/alarms/zz/ack", "operator").status_code == 404
+
+
+def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
+    """Return the header of HTTP Basic."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+class TestBasic:
+    """A name and a password with each request, where that is on."""
+
+    @pytest.fixture(name="api")
+    def with_basic(self) -> Api:
+        api = Api(providers=("authkey", "basic"))
+        api.database.users["ann"] = User(name="ann", role="operator", password=HASH)
+        return api
+
+    def test_a_right_password_is_enough(self, api: Api) -> None:
+        assert api.get("/api/v1/me", None, headers=basic("ann")).json["data"] == [
+            {"name": "ann", "role": "operator", "via": "basic"}
+        ]
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            basic("ann", "wrong"),
+            basic("nobody"),
+            basic("", PASSWORD),
+            {"Authorization": "Basic"},
+            {"Authorization": "Basic ???"},
+            {"Authorization": "Basic " + base64.b64encode(b"ann").decode()},
+            {"Authorization": "Basic " + base64.b64encode(b"ann:\xff").decode()},
+        ],
+    )
+    def test_anything_else_is_refused(self, api: Api, headers: dict[str, str]) -> None:
+        answer = api.get("/api/v1/me", None, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Basic")
+
+    def test_who_says_nothing_is_told_all_ways(self, api: Api) -> None:
+        answer = api.get("/api/v1/me", None)
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="canopsis", Basic realm="canopsis", charset="UTF-8"'
+        assert "X-Canopsis-Authkey" in answer.json["detail"]
+        assert "HTTP Basic" in answer.json["detail"]
+        assert "basic" in api.get("/api/v1/openapi.json").json["components"]["securitySchemes"]
+
+    def test_wrong_ones_have_to_wait(self, api: Api) -> None:
+        found = [api.get("/api/v1/me", None, headers=basic("ann", "wrong")).status_code for _ in range(7)]
+        assert (found[:5], found[-1]) == ([401] * 5, 429)
+
+    def test_a_right_one_is_verified_once_until_its_user_changes(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        verified: list[str] = []
+
+        def verify(_stored: str, password: str) -> bool:
+            verified.append(password)
+            return password == PASSWORD
+
+        monkeypatch.setattr("canopsis.api.auth.logins.verify", verify)
+        monkeypatch.setattr(Lookups, "get", lambda _self, name: api.database.users.get(name))
+        for _ in range(3):
+            assert api.get("/api/v1/me", None, headers=basic("ann")).status_code == 200
+        assert verified == [PASSWORD]
+        api.database.users["ann"] = User(name="ann", role="operator", password="another")
+        api.get("/api/v1/me", None, headers=basic("ann"))
+        assert verified == [PASSWORD] * 2
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({}, 404),
+            ({"Origin": "http://localhost"}, 404),
+            ({"X-Requested-With": "x", "Origin": "http://evil.example"}, 404),
+            ({"Origin": "http://evil.example"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ],
+    )
+    def test_a_page_of_another_site_may_not_write(self, api: Api, headers: dict[str, str], status: int) -> None:
+        answer = api.call("POST", "/api/v1/alarms/zz/ack", None, headers=basic("ann") | headers)
+        assert answer.status_code == status
 
 
 class TestThrottle:
