@@ -11,7 +11,7 @@ from importlib import import_module
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from canopsis.api import account, cors, endpoints, health, index, openapi
+from canopsis.api import account, cors, endpoints, health, index, openapi, reader
 from canopsis.api.body import drain
 from canopsis.api.broker import AmqpBroker
 from canopsis.api.database import MongoDatabase
@@ -38,6 +38,7 @@ RESOURCES = (
     account.resource,
     *(resource for service in SERVICES for resource in declared(service)),
     openapi.resource,
+    reader.resource,
 )
 
 _LOG = logging.getLogger(__name__)

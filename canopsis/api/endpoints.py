@@ -63,6 +63,8 @@ class Site:
     memory: Pool = field(default_factory=limits.memory)
     rules: LiveKinds = field(default_factory=LiveKinds)
     counting: RuleCounting = field(default_factory=RuleCounting)
+    pages: dict[str, str] = field(default_factory=dict)
+    """Texts that are made once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 
 from canopsis.api.endpoints import PREFIX, Call, Endpoint, Resource, current_site
 from canopsis.api.problems import problem
+from canopsis.api.reader import PAGE
 from canopsis.api.responses import many
 
 resource = Resource("index")
@@ -40,10 +41,20 @@ def index(_call: Call) -> Response:
     return many([Listed(each.method, each.shown_path, each.summary) for each in _endpoints()])
 
 
-@root.get("/", _SUMMARY, role=None, light=True, answer=Listed)
+@root.get(
+    "/",
+    _SUMMARY,
+    role=None,
+    light=True,
+    answer=Listed,
+    answers={200: "Done.", 303: "A browser is led to the page that shows the API."},
+)
 def start(call: Call) -> Response:
-    """Return the same."""
-    return index(call)
+    """Return the same; lead a browser to the page to read."""
+    wanted = request.accept_mimetypes.best_match(("application/json", "text/html"))
+    response = Response(status=303, headers={"Location": PAGE}) if wanted == "text/html" else index(call)
+    response.vary.add("Accept")
+    return response
 
 
 def missing(_error: NotFound) -> Response:

@@ -135,7 +135,7 @@ def _common(endpoint: Endpoint) -> Iterator[tuple[int, str]]:
 
 
 def _response(endpoint: Endpoint, status: int, text: str, known: Schemas) -> Document:
-    if status == HTTPStatus.NOT_MODIFIED:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return {"description": text}
     if status >= HTTPStatus.BAD_REQUEST:
         return {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="Problem")}}}}

@@ -15,7 +15,16 @@ from canopsis.store.users import AuthKey, User
 
 ENDPOINTS = [endpoint for resource in RESOURCES for endpoint in resource.endpoints]
 GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.role is not None]
-OPEN = {"/", "/api/v1", "/api/v1/healthz", "/api/v1/readyz", "/api/v1/login", "/api/v1/logout"}
+OPEN = {
+    "/",
+    "/api/docs",
+    "/api/docs/style.css",
+    "/api/v1",
+    "/api/v1/healthz",
+    "/api/v1/readyz",
+    "/api/v1/login",
+    "/api/v1/logout",
+}
 
 
 def name_of(endpoint: Endpoint) -> str:
