@@ -269,7 +269,7 @@ class Resource:
 
 def attach(settings: WebSettings, backend: Backend, endpoints: Sequence[Endpoint]) -> Site:
     """Return the site of an application, with the providers that its settings name, in their order."""
-    providers = auth.made(Parts(settings, backend.database, Logins(backend.database)))
+    providers = auth.made(Parts(settings, backend.database, Logins(backend.database), backend.now))
     return Site(settings, backend, providers, Readiness(backend, settings.chain), tuple(endpoints))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +17,7 @@ from canopsis.api.auth.authkey import digest
 from canopsis.api.auth.passwords import hash_password, verify
 from canopsis.cli.common import DONE, command, own_prefix, parser, say, show_json, table
 from canopsis.errors import InputError
-from canopsis.ops import settings
+from canopsis.ops import kinds, settings
 from canopsis.store import client, users
 from canopsis.store.client import Store
 from canopsis.store.users import AuthKey, Role, User
@@ -25,6 +27,7 @@ canopsis user list
 canopsis user ensure alice --role operator --password-file alice.pw     - reads standard input
 canopsis user ensure nagios --role operator --authkey-file nagios.key
 canopsis user key alice --name laptop         makes a key and prints it, once
+canopsis user key alice --name wall --role reader --for 90d
 canopsis user disable alice
 canopsis user delete alice
 """
@@ -32,6 +35,7 @@ canopsis user delete alice
 MIN_KEY, MAX_KEY = 16, 256
 _MAIN_KEY = "main"
 _MAX_NAME = 64
+_LONGEST = 3650 * 86_400
 
 
 @command
@@ -53,6 +57,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ensure.add_argument("--password-file", metavar="FILE", help="a file whose first line is the password")
     ensure.add_argument("--authkey-file", metavar="FILE", help="a file whose first line is the key")
     key = verbs.add_parser("key", help="make a key and print it")
+    key.add_argument("--role", choices=get_args(Role), help="the most that it may do (else: what its user may)")
+    key.add_argument("--for", dest="lasts", metavar="TIME", help="how long it is good, as in 12h or 90d (else: always)")
     key.add_argument("--revoke", action="store_true", help="take the key away instead")
     for verb in (ensure, key):
         verb.add_argument("--name", dest="key_name", default=_MAIN_KEY, help="name of the key (%(default)s)")
@@ -69,16 +75,35 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _list(db: Store, args: argparse.Namespace) -> None:
-    found = [
-        {"name": user.name, "role": user.role, "enabled": user.enabled, "password": bool(user.password),
-         "keys": [key.id for key in user.authkeys]}
-        for user in users.listing(db)
-    ]  # fmt: skip
+    found = users.listing(db)
     if args.json:
-        show_json(found)
+        show_json([_shown(user) for user in found])
         return
-    rows = ((u["name"], u["role"], _yes(u["enabled"]), _yes(u["password"]), ", ".join(u["keys"])) for u in found)  # type: ignore[arg-type]
+    rows = (
+        (user.name, user.role, _yes(user.enabled), _yes(user.password), ", ".join(map(_limits, user.authkeys)))
+        for user in found
+    )
     say(table(("NAME", "ROLE", "ENABLED", "PASSWORD", "KEYS"), rows))
+
+
+def _shown(user: User) -> dict[str, object]:
+    keys = [{"name": key.id, "role": key.role, "until": key.until} for key in user.authkeys]
+    return {
+        "name": user.name,
+        "role": user.role,
+        "enabled": user.enabled,
+        "password": bool(user.password),
+        "keys": keys,
+    }
+
+
+def _limits(key: AuthKey) -> str:
+    """Return the name of a key, and what it may less than its user."""
+    found: list[str] = [key.role] if key.role else []
+    if key.until is not None:
+        ended = "ended" if key.until <= time.time() else "until"
+        found.append(f"{ended} {datetime.fromtimestamp(key.until).astimezone():%Y-%m-%d %H:%M}")
+    return f"{key.id} ({', '.join(found)})" if found else key.id
 
 
 def _ensure(db: Store, args: argparse.Namespace) -> None:
@@ -102,13 +127,13 @@ def wanted(user: User, *, role: Role | None, password: str | None, key: str | No
     return user if key is None else with_key(user, key_name, key)
 
 
-def with_key(user: User, name: str, key: str) -> User:
-    """Return ``user`` with the key called ``name``, instead of the one it had. Raises InputError."""
+def with_key(user: User, name: str, key: str, role: Role | None = None, until: float | None = None) -> User:
+    """Return ``user`` with the key called ``name``, instead of the one it had; see AuthKey. Raises InputError."""
     if not MIN_KEY <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable() or " " in key:
         raise InputError(
             "authkey", f"{len(key)} characters", f"{MIN_KEY} to {MAX_KEY} letters, digits and signs of ASCII"
         )
-    new = AuthKey(name, digest(key))
+    new = AuthKey(name, digest(key), role, until)
     kept = [each for each in user.authkeys if each.id != name]
     return user if new in user.authkeys else msgspec.structs.replace(user, authkeys=[*kept, new])
 
@@ -121,11 +146,21 @@ def _key(db: Store, args: argparse.Namespace) -> None:
         _tell(args, user.name, changed=changed)
         return
     key = secrets.token_urlsafe(32)
-    users.save(db, with_key(user, args.key_name, key))
+    until = None if args.lasts is None else time.time() + _seconds(args.lasts)
+    users.save(db, with_key(user, args.key_name, key, args.role, until))
     if args.json:
-        show_json({"user": user.name, "name": args.key_name, "authkey": key})
+        show_json({"user": user.name, "name": args.key_name, "authkey": key, "role": args.role, "until": until})
     else:
         say(key)
+
+
+def _seconds(lasts: str) -> float:
+    """Return how long a key is good. Raises InputError."""
+    kind = kinds.duration(60, _LONGEST)
+    try:
+        return float(kind.read(lasts))
+    except ValueError as error:
+        raise InputError("--for", lasts, kind.allowed) from error
 
 
 def _enable(db: Store, args: argparse.Namespace) -> None:

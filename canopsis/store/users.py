@@ -30,10 +30,16 @@ Role = Literal["admin", "operator", "reader"]
 
 
 class AuthKey(msgspec.Struct, frozen=True):
-    """A key of a user: its name and the hex SHA-256 of the secret."""
+    """A key of a user: its name and the hex SHA-256 of the secret.
+
+    ``role`` is the highest that it gives, where that is less than its user's; ``until`` is when it ends, in seconds
+    since the epoch, None for never.
+    """
 
     id: str
     sha256: str
+    role: Role | None = None
+    until: float | None = None
 
 
 class User(msgspec.Struct, kw_only=True, frozen=True):

@@ -6,7 +6,7 @@ The module of a provider has its name, and a function ``provider`` that makes it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -43,11 +43,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a provider is made of."""
+    """What a provider is made of. ``now`` is in seconds since the epoch."""
 
     settings: WebSettings
     database: Database
     logins: Logins
+    now: Callable[[], float]
 
 
 class Provider(Protocol):
@@ -90,6 +91,11 @@ def demand(identity: Identity, role: Role) -> None:
 def made(parts: Parts) -> tuple[Provider, ...]:
     """Return the providers that the settings name, in their order."""
     return tuple(import_module(f"{__name__}.{name}").provider(parts) for name in parts.settings.providers)
+
+
+def lower(one: Role, other: Role | None) -> Role:
+    """Return the role of the two that may do less; None is no limit."""
+    return one if other is None or LEVEL[one] <= LEVEL[other] else other
 
 
 def of_user(user: User, via: Via) -> Identity | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import ClassVar
 
 from werkzeug.wrappers import Request
 
-from canopsis.api.auth import BEARER, Identity, Parts, Schemes, of_user, unauthorized
+from canopsis.api.auth import BEARER, Identity, Parts, Schemes, lower, unauthorized
 from canopsis.api.auth.lookups import Lookups
 from canopsis.api.ports import Database
 from canopsis.store import users
@@ -42,21 +43,24 @@ class AuthKeys:
         "bearer": {"type": "http", "scheme": "bearer"},
     }
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._users = Lookups(lambda key: database.ask(users.by_key, key))
+        self._now = now
 
     def identify(self, request: Request) -> Identity | None:
         """Return who has the key of the request."""
-        key = given_key(request)
-        if key is None:
+        given = given_key(request)
+        if given is None:
             return None
-        user = self._users.get(digest(key)) if key else None
-        found = of_user(user, "authkey") if user else None
-        if found is None:
+        user = self._users.get(digest(given)) if given else None
+        if user is None or not user.enabled:
             raise unauthorized("this key is not known, or its user is disabled")
-        return found
+        key = next(each for each in user.authkeys if each.sha256 == digest(given))
+        if key.until is not None and key.until <= self._now():
+            raise unauthorized(f"the key {key.id} of {user.name} has ended; make another one: canopsis user key")
+        return Identity(user.name, lower(user.role, key.role), "authkey")
 
 
 def provider(parts: Parts) -> AuthKeys:
     """Return the provider of an application."""
-    return AuthKeys(parts.database)
+    return AuthKeys(parts.database, parts.now)

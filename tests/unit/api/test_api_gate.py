@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from api_fakes import ROLES, Api, alarm, event, sha256
+from api_fakes import NOW, ROLES, Api, alarm, event, sha256
 
 from canopsis.api.app import RESOURCES
 from canopsis.api.endpoints import Endpoint
@@ -127,6 +127,25 @@ def test_the_key_of_a_disabled_user_is_refused(api: Api) -> None:
     key = AuthKey("main", sha256("a key"))
     api.database.users["gone"] = User(name="gone", role="admin", authkeys=[key], enabled=False)
     assert api.get("/api/v1/alarms", None, headers={"X-Canopsis-Authkey": "a key"}).status_code == 401
+
+
+def test_a_key_may_less_than_its_user(api: Api) -> None:
+    keys = [AuthKey("wall", sha256("wall"), role="reader"), AuthKey("more", sha256("more"), role="admin")]
+    api.database.users["ann"] = User(name="ann", role="operator", authkeys=keys)
+    for key, role in (("wall", "reader"), ("more", "operator")):
+        [found] = api.get("/api/v1/me", None, headers={"X-Canopsis-Authkey": key}).json["data"]
+        assert (found["name"], found["role"]) == ("ann", role)
+    assert api.post("/api/v1/events", event(), None, headers={"X-Canopsis-Authkey": "wall"}).status_code == 403
+
+
+def test_a_key_ends(api: Api) -> None:
+    api.database.users["ann"] = User(name="ann", authkeys=[AuthKey("wall", sha256("wall"), until=NOW + 60)])
+    asked = {"X-Canopsis-Authkey": "wall"}
+    assert api.get("/api/v1/me", None, headers=asked).status_code == 200
+    api.now = NOW + 60
+    answer = api.get("/api/v1/me", None, headers=asked)
+    assert answer.status_code == 401
+    assert "the key wall of ann has ended" in answer.json["detail"]
 
 
 def test_who_has_a_key_is_asked_once_in_a_few_seconds(api: Api) -> None:

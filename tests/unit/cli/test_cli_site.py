@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -420,6 +421,21 @@ class TestUser:
         user.main(["key", "bob", "--name", "laptop", "--revoke", "--json"])
         assert json.loads(capsys.readouterr().out) == {"user": "bob", "changed": False}
 
+    def test_a_key_that_may_less_and_ends(self, database: dict[str, User], capsys: pytest.CaptureFixture[str]) -> None:
+        database["bob"] = User(name="bob", role="operator")
+        assert user.main(["key", "bob", "--name", "wall", "--role", "reader", "--for", "90d"]) == 0
+        (key,) = database["bob"].authkeys
+        assert key.role == "reader"
+        assert key.until == pytest.approx(time.time() + 90 * 86400, abs=60)
+        database["bob"] = User(name="bob", authkeys=[AuthKey("old", "abc", until=1.0), key])
+        capsys.readouterr()
+        user.main(["list"])
+        shown = capsys.readouterr().out
+        assert "old (ended 1970-01-01 " in shown
+        assert "wall (reader, until 20" in shown
+        assert user.main(["key", "bob", "--for", "soon"]) == 2
+        assert "--for: 'soon' is refused; allowed: a time from 1m" in capsys.readouterr().err
+
     def test_disable_enable_delete(self, database: dict[str, User], capsys: pytest.CaptureFixture[str]) -> None:
         database["bob"] = User(name="bob")
         assert user.main(["disable", "bob"]) == 0
@@ -459,7 +475,7 @@ class TestUser:
         ]
         user.main(["list", "--json"])
         shown = capsys.readouterr().out
-        assert json.loads(shown)[0]["keys"] == ["main"]
+        assert json.loads(shown)[0]["keys"] == [{"name": "main", "role": None, "until": None}]
         assert "hash" not in shown
         assert "abc" not in shown
 
