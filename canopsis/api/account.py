@@ -13,6 +13,7 @@ from canopsis.api.auth.proxies import client_address, scheme_of
 from canopsis.api.body import body_of, text
 from canopsis.api.endpoints import Call, Resource
 from canopsis.api.responses import one
+from canopsis.core.parameters import flag
 from canopsis.errors import RequestError
 from canopsis.store.users import Role
 
@@ -67,10 +68,17 @@ def login(call: Call) -> Response:
     return response
 
 
-@resource.post("/logout", "End the session of the cookie.", role=None, answer=Done, answers=_OFF)
+class Logout(msgspec.Struct, frozen=True):
+    """What is to end."""
+
+    everywhere: Annotated[bool, flag("All sessions of this user, in every browser.")] = False
+
+
+@resource.post("/logout", "End the session of the cookie.", role=None, query=Logout, answer=Done, answers=_OFF)
 def logout(call: Call) -> Response:
     """End a session; without one there is nothing to do."""
-    _local(call).logout(request)
+    wish: Logout = call.query
+    _local(call).logout(request, everywhere=wish.everywhere)
     response = one(Done("logged out"))
     set_cookie(response, "", secure=scheme_of(request, call.site.settings.trusted_proxies) == "https")
     return response

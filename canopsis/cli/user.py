@@ -18,7 +18,7 @@ from canopsis.api.auth.passwords import hash_password, verify
 from canopsis.cli.common import DONE, command, own_prefix, parser, say, show_json, table
 from canopsis.errors import InputError
 from canopsis.ops import kinds, settings
-from canopsis.store import client, users
+from canopsis.store import client, sessions, users
 from canopsis.store.client import Store
 from canopsis.store.users import AuthKey, Role, User
 
@@ -28,6 +28,7 @@ canopsis user ensure alice --role operator --password-file alice.pw     - reads 
 canopsis user ensure nagios --role operator --authkey-file nagios.key
 canopsis user key alice --name laptop         makes a key and prints it, once
 canopsis user key alice --name wall --role reader --for 90d
+canopsis user logout alice                    ends her sessions in every browser
 canopsis user disable alice
 canopsis user delete alice
 """
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parse = parser("canopsis user", "Look at the users of the API, or change them.", EXAMPLES)
-    verbs = parse.add_subparsers(dest="verb", required=True, metavar="list|ensure|key|enable|disable|delete")
+    verbs = parse.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="all users")
     ensure = verbs.add_parser("ensure", help="make a user, or bring it to what is given")
     ensure.add_argument("--role", choices=get_args(Role), help="what it may do (new users: reader)")
@@ -64,9 +65,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         verb.add_argument("--name", dest="key_name", default=_MAIN_KEY, help="name of the key (%(default)s)")
     enable = verbs.add_parser("enable", help="let a user in again")
     disable = verbs.add_parser("disable", help="let a user in no more")
+    logout = verbs.add_parser("logout", help="end all sessions of a user")
     delete = verbs.add_parser("delete", help="delete a user")
-    runs = ((listing, _list), (ensure, _ensure), (key, _key), (enable, _enable), (disable, _disable), (delete, _delete))
-    for verb, run in runs:
+    changes = ((key, _key), (enable, _enable), (disable, _disable), (logout, _logout), (delete, _delete))
+    for verb, run in ((listing, _list), (ensure, _ensure), *changes):
         verb.set_defaults(run=run)
         if verb is not listing:
             verb.add_argument("user", metavar="NAME")
@@ -174,6 +176,10 @@ def _disable(db: Store, args: argparse.Namespace) -> None:
 def _switch(db: Store, args: argparse.Namespace, *, enabled: bool) -> None:
     user = msgspec.structs.replace(_existing(db, args.user), enabled=enabled)
     _tell(args, user.name, changed=users.save(db, user))
+
+
+def _logout(db: Store, args: argparse.Namespace) -> None:
+    _tell(args, args.user, changed=sessions.delete_of(db, _existing(db, args.user).name) > 0)
 
 
 def _delete(db: Store, args: argparse.Namespace) -> None:

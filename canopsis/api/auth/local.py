@@ -55,11 +55,15 @@ class LocalUsers:
             raise unauthorized("the user was changed just now: log in again")
         return Identity(user.name, user.role, "session"), self._signer.sign(token).decode()
 
-    def logout(self, request: Request) -> None:
-        """End the session that the cookie names, if it names one."""
+    def logout(self, request: Request, *, everywhere: bool = False) -> None:
+        """End the session that the cookie names, if it names one; ``everywhere``: all of its user."""
         token = self._token(request)
-        if token is not None:
-            self._ask(sessions.delete, _digest(token))
+        if token is None:
+            return
+        owner = self.identify(request) if everywhere else None
+        self._ask(sessions.delete, _digest(token))
+        if owner is not None:
+            self._ask(sessions.delete_of, owner.name)
 
     def _owner(self, session: Document, token_sha256: str) -> Identity | None:
         """Return whose ``session`` is; a session that outlived its password or its user ends here."""

@@ -138,6 +138,7 @@ class FakeDatabase:
             sessions.create: self._begin,
             sessions.find: self.sessions.get,
             sessions.delete: lambda token: self.sessions.pop(token, None),
+            sessions.delete_of: self._end_all,
             attempts.find: self._attempts,
             attempts.failed: self._failed,
             attempts.forget: lambda key: self.failures.pop(key, None),
@@ -182,6 +183,10 @@ class FakeDatabase:
 
     def _begin(self, token_sha256: str, user: str, _lifetime: float, **facts: object) -> None:
         self.sessions[token_sha256] = {"user": user, **facts}
+
+    def _end_all(self, user: str) -> None:
+        for token in [each for each, found in self.sessions.items() if found["user"] == user]:
+            del self.sessions[token]
 
     def _attempts(self, keys: Sequence[str]) -> dict[str, Found]:
         known = {key: self.failures[key] for key in keys if key in self.failures}

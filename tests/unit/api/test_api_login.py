@@ -92,6 +92,16 @@ class TestLogin:
         api.client.set_cookie(COOKIE, kept.value)
         assert api.get("/api/v1/me", None).status_code == 401
 
+    def test_logging_out_everywhere_ends_all_sessions_of_the_user(self, api: Api) -> None:
+        api.database.users["bob"] = User(name="bob", password=HASH)
+        for client, name in ((api.app.test_client(), "ann"), (api.app.test_client(), "bob")):
+            assert client.post(LOGIN, json=RIGHT | {"username": name}).status_code == 200
+        login(api)
+        assert len(api.database.sessions) == 3
+        assert api.call("POST", "/api/v1/logout?everywhere=true", None).status_code == 200
+        assert [each["user"] for each in api.database.sessions.values()] == ["bob"]
+        assert api.call("POST", "/api/v1/logout?everywhere=true", None).status_code == 200
+
     def test_logging_out_without_a_session_is_no_error(self, api: Api) -> None:
         assert api.call("POST", "/api/v1/logout", None).status_code == 200
 

@@ -24,7 +24,7 @@ from canopsis.ops.model import FILES
 from canopsis.ops.prefix import Prefix
 from canopsis.ops.services import State
 from canopsis.runtime import process
-from canopsis.store import client, migrations, users
+from canopsis.store import client, migrations, sessions, users
 from canopsis.store.users import AuthKey, User
 
 KEY = "k" * 20
@@ -435,6 +435,15 @@ class TestUser:
         assert "wall (reader, until 20" in shown
         assert user.main(["key", "bob", "--for", "soon"]) == 2
         assert "--for: 'soon' is refused; allowed: a time from 1m" in capsys.readouterr().err
+
+    def test_logout(
+        self, database: dict[str, User], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        database["bob"] = User(name="bob")
+        ended: list[str] = []
+        monkeypatch.setattr(sessions, "delete_of", lambda _db, name: ended.append(name) or 2)
+        assert user.main(["logout", "bob"]) == 0
+        assert (ended, capsys.readouterr().out) == (["bob"], "bob: changed\n")
 
     def test_disable_enable_delete(self, database: dict[str, User], capsys: pytest.CaptureFixture[str]) -> None:
         database["bob"] = User(name="bob")
