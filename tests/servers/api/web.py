@@ -174,7 +174,8 @@ def violations(method: str, path: str, answer: Answer) -> list[str]:
     media = answer.headers["Content-Type"].partition(";")[0]
     schema = told[method.lower()]["responses"][str(answer.status)]["content"][media]["schema"]
     validator = Draft202012Validator({**schema, "components": DOCUMENT["components"]})
-    return [f"{method} {path}: {error.json_path}: {error.message}" for error in validator.iter_errors(answer.json)]
+    said = answer.json if media.endswith("json") else answer.data.decode()
+    return [f"{method} {path}: {error.json_path}: {error.message}" for error in validator.iter_errors(said)]
 
 
 def _fits(path: str, shown: str) -> bool:

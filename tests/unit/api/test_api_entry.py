@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from canopsis.api.auth.authkey import AuthKeys
 from canopsis.cli import webserver
 from canopsis.core.health import Process
 from canopsis.errors import ConfigError
@@ -52,7 +53,7 @@ def test_it_follows_the_file(prefix: Prefix) -> None:
     assert "metrics" not in site.settings.services
     assert "status" not in site.settings.services
     assert "alarms" in site.settings.services
-    assert site.local is None
+    assert [type(each) for each in site.providers] == [AuthKeys]
 
 
 def test_the_processes_are_those_of_the_chain(prefix: Prefix) -> None:
