@@ -133,6 +133,8 @@ def test_an_older_queue_is_renewed_without_a_loss(rabbitmq: RabbitMQ, link: Conn
     publisher = ConfirmingPublisher(source)
     try:
         rabbitmq.ctl("set_vm_memory_high_watermark", "0")
+        # It is set a moment later, and only what is published after that is blocked.
+        eventually(lambda: "memory" in rabbitmq.ctl("eval", "rabbit_alarm:get_alarms()."))
         publisher.send("amq.topic", "collectd", b"while it was renewed", mandatory=False)
         publisher.push()
         eventually(lambda: source.serve(0.1) or source.blocked)
